@@ -1,0 +1,285 @@
+//! The composition: config, session info, store, workers, fleet, control; run until told to stop, then drain.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use pilothouse_shared::snapshot::{AgentRow, GenerationRow, IdentifyRow, ShardState};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use crate::config::{Compression, Config, ShardCount};
+use crate::control::{self, Control, token};
+use crate::fleet::local;
+use crate::fleet::permits::{Limits, PermitInput, Permits};
+use crate::fleet::placement::Placement;
+use crate::fleet::session_info::{self, InfoError, SessionInfo};
+use crate::gateway::session::{Generation, Timeouts};
+use crate::shard::Shards;
+use crate::shard::worker::{self, Plan, Sample};
+use crate::sinks;
+use crate::store::{Budget, Store, StoreError, StoreWriter, StoredSession};
+use crate::telemetry::clock::{now_ms, unix_ms};
+use crate::telemetry::sampler::{self, About};
+use crate::telemetry::snapshot::{Snapshot, Snapshots};
+
+/// Messages that wait for one worker.
+const WORKER_INBOX: usize = 1024;
+
+/// Why an agent could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// No session info.
+    #[error(transparent)]
+    Info(#[from] InfoError),
+    /// The data folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The control address.
+    #[error("cannot listen on {address}: {source}; set PILOTHOUSE_LISTEN to a free address")]
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The local console's token could not be written.
+    #[error("cannot write the console token in the data folder: {0}")]
+    Token(io::Error),
+    /// A worker could not start, or ended by a fault.
+    #[error("a worker failed: {0}")]
+    Worker(anyhow::Error),
+    /// Discord refused every shard, and none was ever active.
+    #[error("Discord refuses this bot: {0}")]
+    Refused(String),
+}
+
+impl Failure {
+    /// Exit code of the program: 1, as a wrong configuration does not come this far.
+    pub fn exit_code(&self) -> u8 {
+        1
+    }
+}
+
+/// Runs an agent until `shutdown`, then leaves every session so that the next run resumes it.
+///
+/// # Errors
+/// Whatever keeps the agent from running.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+    config.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+    let listener =
+        TcpListener::bind(config.listen).await.map_err(|source| Failure::Listen { address: config.listen, source })?;
+    let store = Store::open(&config.data_dir)?;
+    if let Some(path) = store.set_aside() {
+        tracing::error!("the store was unreadable and is set aside as {}: every shard identifies anew", path.display());
+    }
+    let info = session_info::fetch(&config).await?;
+    let token = token::write(&config.data_dir).map_err(Failure::Token)?;
+    let running = start(&config, &info, store)?;
+    let control = Control::new(&config.name, &config.fleet, token, running.snapshots.clone(), running.shards.clone());
+    let (stop, stopping) = watch::channel(false);
+    let answering = tokio::spawn(control::serve(listener, control, stopped(stopping)));
+    let ended = tokio::select! {
+        () = shutdown => Ok(()),
+        reason = refused(running.snapshots.clone()) => Err(Failure::Refused(reason)),
+    };
+    running.shards.stop().await;
+    let drained = join(running.workers).await;
+    stop.send_replace(true);
+    // A fault of the control surface is in the log.
+    let _ = answering.await;
+    ended.and(drained)
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // A sender that is gone stops, too.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+type Workers = Vec<JoinHandle<anyhow::Result<()>>>;
+
+struct Running {
+    workers: Workers,
+    shards: Shards,
+    snapshots: Snapshots,
+}
+
+fn start(config: &Config, info: &SessionInfo, store: Store) -> Result<Running, Failure> {
+    let now = Instant::now();
+    let total = total(config, info);
+    config.too_few_files(total).into_iter().for_each(|warning| tracing::warn!("{warning}"));
+    let generation = Arc::new(generation(config, info, total));
+    let limits = budget(info.session_start_limit.limits(now), store.budget());
+    let sessions = resumable(&store, &generation);
+    let placement = Placement { agents: 1, workers: config.workers };
+    let store = store.into_writer()?;
+    tracing::info!(
+        "{total} shards on {} workers, {} sessions to resume, {} of {} identifies left today",
+        config.workers,
+        sessions.len(),
+        limits.remaining,
+        limits.total
+    );
+    if config.sinks.is_empty() {
+        tracing::warn!("no sink is configured: events are counted and count as confirmed when received");
+    }
+    let permits = Permits::new(config.gateway.identify_interval, config.gateway.reserve_percent, limits, now);
+    let (ask_permit, permit_inbox) = mpsc::channel(WORKER_INBOX);
+    let (sample, samples) = mpsc::channel(usize::from(config.workers) * 2);
+    let seed = Seed { config, generation: &generation, placement, sessions, ask_permit, sample, store: &store };
+    let (workers, shards) = start_workers(seed, total)?;
+    let (row, identify) = watch::channel(IdentifyRow::default());
+    tokio::spawn(local::run(permits, permit_inbox, shards.clone(), store.clone(), row));
+    let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
+    tokio::spawn(sampler::run(about(config, &generation), samples, identify, store, publish));
+    Ok(Running { workers, shards, snapshots })
+}
+
+/// What every worker is made from.
+struct Seed<'a> {
+    config: &'a Config,
+    generation: &'a Arc<Generation>,
+    placement: Placement,
+    sessions: Vec<StoredSession>,
+    ask_permit: mpsc::Sender<PermitInput>,
+    sample: mpsc::Sender<Sample>,
+    store: &'a StoreWriter,
+}
+
+fn start_workers(seed: Seed<'_>, total: u32) -> Result<(Workers, Shards), Failure> {
+    let Seed { config, generation, placement, sessions, ask_permit, sample, store } = seed;
+    let tls = tls();
+    let sinks = sinks::factory(config.sinks.clone());
+    let (mut workers, mut inboxes) = (Vec::new(), Vec::new());
+    for number in 0..config.workers {
+        let (sender, inbox) = mpsc::channel(WORKER_INBOX);
+        inboxes.push(sender);
+        let stored = |id| sessions.iter().find(|session| session.shard == id).cloned();
+        let mine = (0..total).filter(|id| placement.worker(*id) == number).map(|id| (id, stored(id)));
+        let plan = Plan {
+            agent: config.name.clone(),
+            worker: number,
+            shards: mine.collect(),
+            generation: Arc::clone(generation),
+            sinks: Arc::clone(&sinks),
+            tls: Arc::clone(&tls),
+            max_unconfirmed: config.gateway.max_unconfirmed,
+            inbox,
+            permits: ask_permit.clone(),
+            samples: sample.clone(),
+            store: store.clone(),
+        };
+        workers.push(worker::spawn(plan).map_err(Failure::Worker)?);
+    }
+    Ok((workers, Shards::new(placement, total, inboxes.into())))
+}
+
+fn total(config: &Config, info: &SessionInfo) -> u32 {
+    match config.shards {
+        ShardCount::Auto => info.shards.max(1),
+        ShardCount::Count(total) => total,
+    }
+}
+
+fn generation(config: &Config, info: &SessionInfo, total: u32) -> Generation {
+    let gateway = &config.gateway;
+    Generation {
+        number: 1,
+        total,
+        token: config.token.clone(),
+        intents: config.intents,
+        version: config.api_version,
+        compression: config.compression,
+        gateway_url: info.url.clone(),
+        large_threshold: gateway.large_threshold,
+        presence: gateway.presence.clone(),
+        timeouts: Timeouts {
+            connect: gateway.connect_timeout,
+            hello: gateway.hello_timeout,
+            ready: gateway.ready_timeout,
+        },
+    }
+}
+
+/// Discord's word on the budget, unless our own count of the same day is lower: an identify may be on its way.
+fn budget(told: Limits, stored: Option<Budget>) -> Limits {
+    let resets_at_ms = unix_ms(told.resets_at);
+    let same_day = |budget: &Budget| budget.resets_at_ms.abs_diff(resets_at_ms) < 60_000 && budget.total == told.total;
+    let remaining = stored.filter(same_day).map_or(told.remaining, |budget| budget.remaining.min(told.remaining));
+    Limits { remaining, ..told }
+}
+
+/// Stored sessions that a connection of this generation can resume.
+fn resumable(store: &Store, generation: &Generation) -> Vec<StoredSession> {
+    let fits = |session: &&StoredSession| {
+        session.generation == generation.number
+            && session.total == generation.total
+            && session.version == generation.version
+            && session.compression == generation.compression
+    };
+    store.sessions().iter().filter(fits).cloned().collect()
+}
+
+fn about(config: &Config, generation: &Generation) -> About {
+    About {
+        agent: AgentRow {
+            name: config.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: now_ms(),
+            workers: config.workers,
+            ..AgentRow::default()
+        },
+        generation: GenerationRow {
+            number: generation.number,
+            total: generation.total,
+            version: generation.version,
+            intents: generation.intents,
+            compression: match generation.compression {
+                Compression::Zlib => "zlib",
+                Compression::Zstd => "zstd",
+                Compression::None => "none",
+            }
+            .to_owned(),
+        },
+        note: config.note.clone(),
+    }
+}
+
+/// One client configuration for all connections: a configuration of its own would cost each 18 KB.
+fn tls() -> Arc<rustls::ClientConfig> {
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    Arc::new(rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Ends when Discord has refused every shard that tried and none was ever active: nothing will come of this run.
+async fn refused(mut snapshots: Snapshots) -> String {
+    loop {
+        if snapshots.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        let ever_active = snapshot.rows.iter().any(|row| row.session_since.is_some() || row.events > 0);
+        if ever_active {
+            return std::future::pending().await;
+        }
+        let fatal = snapshot.rows.iter().find(|row| row.state == ShardState::Fatal);
+        if let Some(close) = fatal.and_then(|row| row.close.as_ref()) {
+            return close.reason.clone();
+        }
+    }
+}
+
+/// Waits for the workers' threads without blocking the runtime.
+async fn join(workers: Workers) -> Result<(), Failure> {
+    let joined = tokio::task::spawn_blocking(move || {
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| anyhow::bail!("it panicked")))
+    });
+    let limit = Duration::from_secs(30);
+    match tokio::time::timeout(limit, pin!(joined)).await {
+        Ok(Ok(ended)) => ended.map_err(Failure::Worker),
+        _ => Err(Failure::Worker(anyhow::anyhow!("it did not end within {} s", limit.as_secs()))),
+    }
+}

@@ -1,0 +1,257 @@
+//! What the agent runs with, valid by construction: defaults, then a TOML file, then the environment, then flags.
+//!
+//! Contract: a [`Config`] that exists can work. [`keys`] is the one table from which the file's schema, the
+//! example, the reference and `config print` come; [`mod@load`] lays the sources over each other and finds every problem.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+mod file;
+pub mod intents;
+pub mod keys;
+pub mod load;
+mod nearest;
+mod notices;
+pub mod problem;
+pub mod render;
+pub mod secret;
+mod value;
+
+pub use load::{Loaded, Sources, load};
+pub use problem::{Origin, Problem, Problems};
+pub use secret::Secret;
+
+/// Everything the agent is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The bot's token, without `Bot `.
+    pub token: Secret,
+    /// The events that Discord sends, as the identify's bit set.
+    pub intents: u64,
+    /// Version of the gateway and of the REST call before it.
+    pub api_version: u8,
+    /// How Discord compresses what it sends.
+    pub compression: Compression,
+    /// How many shards the bot has.
+    pub shards: ShardCount,
+    /// Base of the REST API, without a slash at its end; session info is `GET {rest_url}/v{version}/gateway/bot`.
+    pub rest_url: String,
+    /// The `authorization` header of REST calls, instead of `Bot TOKEN`, and the key of the bot's own requests to us.
+    pub authorization: Option<Secret>,
+    /// Ways to the bot; none: received counts as confirmed.
+    pub sinks: Vec<SinkConfig>,
+    /// Folder of what must survive.
+    pub data_dir: PathBuf,
+    /// Where consoles and HTTP are answered.
+    pub listen: SocketAddr,
+    /// Leave to listen beyond loopback without TLS.
+    pub insecure: bool,
+    /// Worker threads, at least 1.
+    pub workers: u16,
+    /// Name of this agent.
+    pub name: String,
+    /// Name of the fleet.
+    pub fleet: String,
+    /// Logs.
+    pub log: LogConfig,
+    /// The gateway's timings and limits.
+    pub gateway: GatewayConfig,
+    /// Shown on every console; set by programs only.
+    pub note: Option<String>,
+    /// Files that this process can have open, where known; set by programs only.
+    pub open_files: Option<u64>,
+    /// What to say at the start: settings that are not needed or not acted on.
+    pub notices: Vec<String>,
+}
+
+impl Config {
+    /// The defaults, for this token; programs name a data folder of their own.
+    pub fn new(token: impl Into<String>) -> Self {
+        Self {
+            token: Secret::new(token),
+            intents: 1 | 1 << 9,
+            api_version: 10,
+            compression: Compression::Zlib,
+            shards: ShardCount::Auto,
+            rest_url: "https://discord.com/api".to_owned(),
+            authorization: None,
+            sinks: Vec::new(),
+            data_dir: PathBuf::from("/var/lib/pilothouse"),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7600)),
+            insecure: false,
+            workers: cores(),
+            name: "agent".to_owned(),
+            fleet: "local".to_owned(),
+            log: LogConfig::default(),
+            gateway: GatewayConfig::default(),
+            note: None,
+            open_files: None,
+            notices: Vec::new(),
+        }
+    }
+
+    /// What to say if this many shards need more open files than there can be.
+    pub fn too_few_files(&self, shards: u32) -> Option<String> {
+        let routes: u64 =
+            self.sinks.iter().map(|SinkConfig::Http(http)| http.urls.len() as u64 * u64::from(http.concurrency)).sum();
+        let needed = u64::from(shards) + routes * u64::from(self.workers) + SPARE_FILES;
+        let limit = self.open_files.filter(|limit| *limit < needed)?;
+        Some(format!(
+            "{shards} shards and their sinks can need {needed} open files, the limit is {limit}: raise it (ulimit -n, LimitNOFILE)"
+        ))
+    }
+}
+
+/// Store, logs, consoles, runtimes.
+const SPARE_FILES: u64 = 128;
+
+fn cores() -> u16 {
+    std::thread::available_parallelism().ok().and_then(|n| u16::try_from(n.get()).ok()).unwrap_or(1)
+}
+
+/// How Discord compresses what it sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// `zlib-stream`.
+    Zlib,
+    /// `zstd-stream`.
+    Zstd,
+    /// Not at all.
+    None,
+}
+
+/// How many shards the bot has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ShardCount {
+    /// As many as Discord recommends.
+    Auto,
+    /// This many, at least 1.
+    Count(u32),
+}
+
+/// One way to the bot.
+#[derive(Clone, Debug)]
+pub enum SinkConfig {
+    /// POST to the bot's own server.
+    Http(HttpConfig),
+}
+
+impl SinkConfig {
+    /// Its name, unique among the sinks.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Http(http) => &http.name,
+        }
+    }
+}
+
+/// An `http` sink.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// Its name, unique among the sinks.
+    pub name: String,
+    /// Each URL is a route; at least one.
+    pub urls: Vec<String>,
+    /// The `authorization` header.
+    pub authorization: Option<Secret>,
+    /// What chooses the URL of an event.
+    pub route_by: RouteBy,
+    /// Requests in flight per route and worker, at least 1.
+    pub concurrency: u32,
+    /// Longest wait for an answer.
+    pub timeout: Duration,
+}
+
+impl HttpConfig {
+    /// The defaults, for these URLs.
+    pub fn new(urls: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            name: "http".to_owned(),
+            urls: urls.into_iter().map(Into::into).collect(),
+            authorization: None,
+            route_by: RouteBy::Guild,
+            concurrency: 64,
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What chooses the URL of an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RouteBy {
+    /// `(guild >> 22) mod urls`; without a guild as [`RouteBy::Shard`].
+    Guild,
+    /// `shard mod urls`.
+    Shard,
+}
+
+/// Logs.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// What is logged: a level, or directives like `info,pilothouse_agent::shard=debug`.
+    pub level: String,
+    /// The files' format.
+    pub format: LogFormat,
+    /// Folder of the files; none: `logs` in the data folder.
+    pub dir: Option<PathBuf>,
+    /// Files kept, one a day.
+    pub keep: usize,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text, dir: None, keep: 14 }
+    }
+}
+
+/// The log files' format.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// One line for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The gateway's timings and limits.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Spacing between two identifies of one bucket.
+    pub identify_interval: Duration,
+    /// Longest wait for TCP, TLS and the WebSocket handshake together.
+    pub connect_timeout: Duration,
+    /// Longest wait for HELLO.
+    pub hello_timeout: Duration,
+    /// Longest wait from identify to READY and from resume to RESUMED or its first replayed event.
+    pub ready_timeout: Duration,
+    /// Members above which Discord leaves out the offline ones: 50 to 250.
+    pub large_threshold: u8,
+    /// Events of one session that may be unconfirmed before its socket is held.
+    pub max_unconfirmed: u32,
+    /// Percent of the daily identifies that only an operator may spend.
+    pub reserve_percent: u8,
+    /// The `presence` of the identify, JSON.
+    pub presence: Option<String>,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            identify_interval: Duration::from_millis(5_050),
+            connect_timeout: Duration::from_secs(10),
+            hello_timeout: Duration::from_secs(20),
+            ready_timeout: Duration::from_secs(30),
+            large_threshold: 50,
+            max_unconfirmed: 256,
+            reserve_percent: 5,
+            presence: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

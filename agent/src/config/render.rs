@@ -1,0 +1,117 @@
+//! PURE: the table of keys as an example file, as a reference, and as what is in force.
+
+use std::fmt::Write as _;
+
+use super::keys::{KEYS, Key, SINK_KEYS, last};
+use super::notices::{LATER, NEEDLESS};
+use super::{Config, HttpConfig, Loaded, Origin, SinkConfig};
+
+/// The example file: every setting with its default, commented out.
+pub fn example() -> String {
+    let mut out =
+        "# Pilothouse agent: every setting with its default. `pilothouse-agent config check` tells what is wrong,\n\
+                   # `config print` what is in force. Environment variables win over this file, flags over both.\n"
+            .to_owned();
+    let defaults = Config::new("");
+    for key in KEYS {
+        table_head(&mut out, key.name);
+        describe(&mut out, key);
+        line(&mut out, &format!("# {} = {}", last(key.name), shown(key, &defaults)));
+    }
+    line(
+        &mut out,
+        "\n# Ways to the bot; every event goes to each of them. None: events are received and counted only.",
+    );
+    line(&mut out, "# [[sinks]]");
+    let sink = HttpConfig::new([""; 0]);
+    for key in SINK_KEYS {
+        describe(&mut out, key);
+        line(&mut out, &format!("# {} = {}", key.name, shown(key, &sink)));
+    }
+    out
+}
+
+/// The reference, Markdown.
+pub fn reference() -> String {
+    let mut out = "# Configuration of `pilothouse-agent`\n\n\
+        Generated from the table in `agent/src/config/keys.rs`: do not edit.\n\n\
+        Defaults, then a TOML file (`--config FILE` or `PILOTHOUSE_CONFIG`), then the environment, then flags. \
+        Empty values count as not set.\n\n\
+        `pilothouse-agent config check` lists everything that is wrong, `config print` shows what is in force and where \
+        each value comes from, `config example` prints a file to start from.\n\n## Settings\n"
+        .to_owned();
+    let defaults = Config::new("");
+    KEYS.iter().for_each(|key| explain(&mut out, key, &defaults));
+    line(&mut out, "\n## Settings of each `[[sinks]]`\n\nEvery event goes to each sink.");
+    let sink = HttpConfig::new([""; 0]);
+    SINK_KEYS.iter().for_each(|key| explain(&mut out, key, &sink));
+    line(&mut out, "\n## Variables that do nothing\n\nEach is said at the start when it is set.\n");
+    line(&mut out, &format!("- not needed: `{}` and `SERVER_URL_0`, `SERVER_URL_1`, …", NEEDLESS.join("`, `")));
+    for (feature, variables) in LATER {
+        line(&mut out, &format!("- not acted on yet: `{}` ({feature})", variables.join("`, `")));
+    }
+    out
+}
+
+/// What is in force, as a file that says where each value comes from. Secrets are not shown.
+pub fn print(loaded: &Loaded) -> String {
+    let mut out = String::new();
+    for key in KEYS {
+        table_head(&mut out, key.name);
+        print_key(&mut out, loaded, key, &loaded.config, key.name.to_owned());
+    }
+    for sink in &loaded.config.sinks {
+        let SinkConfig::Http(http) = sink;
+        line(&mut out, "\n[[sinks]]");
+        for key in SINK_KEYS {
+            print_key(&mut out, loaded, key, http, format!("sinks.{}.{}", http.name, key.name));
+        }
+    }
+    out
+}
+
+fn print_key<T>(out: &mut String, loaded: &Loaded, key: &Key<T>, target: &T, path: String) {
+    let origin = loaded.origins.get(&path).unwrap_or(&Origin::Default);
+    match (key.get)(target) {
+        Some(value) => line(out, &format!("{} = {value} # {origin}", last(key.name))),
+        None => line(out, &format!("# {} is not set: {}", last(key.name), key.otherwise.unwrap_or_default())),
+    }
+}
+
+/// Begins a table where `name` is the first key of one.
+fn table_head(out: &mut String, name: &str) {
+    let Some((table, _)) = name.split_once('.') else { return };
+    let head = format!("[{table}]");
+    if !out.lines().any(|line| line == head) {
+        let _ = writeln!(out, "\n{head}");
+    }
+}
+
+fn describe<T>(out: &mut String, key: &Key<T>) {
+    let _ = writeln!(out, "\n# {}\n# Allowed: {}.", key.about, key.allowed);
+    if let Some(otherwise) = key.otherwise {
+        let _ = writeln!(out, "# Default: {otherwise}.");
+    }
+}
+
+fn explain<T>(out: &mut String, key: &Key<T>, defaults: &T) {
+    let default = key.otherwise.map_or_else(|| format!("`{}`", shown(key, defaults)), str::to_owned);
+    let _ = writeln!(out, "\n### `{}`\n\n{}\n", key.name, key.about);
+    let _ = writeln!(out, "- allowed: {}\n- default: {default}", key.allowed);
+    if let Some(variable) = key.env {
+        let _ = writeln!(out, "- environment: `{variable}`");
+    }
+    if let Some(flag) = key.flag {
+        let _ = writeln!(out, "- flag: `--{flag}`");
+    }
+}
+
+fn shown<T>(key: &Key<T>, defaults: &T) -> String {
+    let default = (key.get)(defaults).filter(|_| key.otherwise.is_none());
+    default.unwrap_or_else(|| key.example.to_owned())
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text);
+    out.push('\n');
+}

@@ -1,0 +1,272 @@
+//! Sources laid over each other, every kind of error, and the committed files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+/// Loads a file's text, variables and flags; paths are shown as `pilothouse.toml`.
+fn load_all(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Loaded, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pilothouse.toml");
+    fs::write(&path, file).unwrap();
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).into()));
+    let flags = flags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let sources = Sources { file: Some(path), env: env.collect(), flags: flags.collect() };
+    let folder = format!("{}/", folder.path().display());
+    load(&sources).map_err(|problems| problems.to_string().replace(&folder, ""))
+}
+
+fn errors(file: &str, env: &[(&str, &str)]) -> String {
+    load_all(file, env, &[]).unwrap_err()
+}
+
+fn http(sink: &SinkConfig) -> &HttpConfig {
+    let SinkConfig::Http(http) = sink;
+    http
+}
+
+#[test]
+fn the_guides_variables_are_a_complete_set_up() {
+    let env = [
+        ("TOKEN", "Bot abc.def"),
+        ("REST_URL", "http://127.0.0.1:8000/"),
+        ("AUTHORIZATION", "key"),
+        ("EVENT_HANDLER_URLS", "http://127.0.0.1:1/, http://127.0.0.1:2/"),
+        ("EVENT_LISTENER_URL", "http://127.0.0.1:3/"),
+    ];
+    let config = load_all("", &env, &[]).unwrap().config;
+    assert_eq!(config.token.expose(), "abc.def");
+    assert_eq!(config.rest_url, "http://127.0.0.1:8000");
+    assert_eq!(config.intents, 513);
+    assert_eq!((config.api_version, config.compression, config.shards), (10, Compression::Zlib, ShardCount::Auto));
+    let [sink] = config.sinks.as_slice() else { panic!("{:?}", config.sinks) };
+    assert_eq!(sink.name(), "http");
+    assert_eq!(http(sink).urls, ["http://127.0.0.1:1/", "http://127.0.0.1:2/"]);
+    assert_eq!(http(sink).authorization.as_ref().map(Secret::expose), Some("key"));
+    assert_eq!(config.notices, ["EVENT_LISTENER_URL is not used: EVENT_HANDLER_URLS is set"]);
+}
+
+#[test]
+fn the_listener_url_alone_makes_the_sink() {
+    let config = load_all("", &[("TOKEN", "t"), ("EVENT_LISTENER_URL", "http://127.0.0.1:3/")], &[]).unwrap().config;
+    assert_eq!(http(&config.sinks[0]).urls, ["http://127.0.0.1:3/"]);
+}
+
+#[test]
+fn file_then_environment_then_flags() {
+    let file = "token = 'file'\nshards = 2\nworkers = 3\nname = 'file'\n[gateway]\nready_timeout = '10s'\n";
+    let env = [("PILOTHOUSE_SHARDS", "4"), ("PILOTHOUSE_WORKERS", "5")];
+    let loaded = load_all(file, &env, &[("shards", "6")]).unwrap();
+    assert_eq!(loaded.config.shards, ShardCount::Count(6));
+    assert_eq!(loaded.config.workers, 5);
+    assert_eq!(loaded.config.name, "file");
+    assert_eq!(loaded.config.gateway.ready_timeout, Duration::from_secs(10));
+    assert_eq!(loaded.origins["shards"], Origin::Flag("shards".to_owned()));
+    assert_eq!(loaded.origins["workers"], Origin::Env("PILOTHOUSE_WORKERS".to_owned()));
+    assert!(matches!(loaded.origins["gateway.ready_timeout"], Origin::File(_, 6)));
+}
+
+#[test]
+fn a_sinks_urls_may_come_from_the_environment_alone() {
+    let file = "token = 't'\n[[sinks]]\ntimeout = '2s'\n";
+    let config = load_all(file, &[("EVENT_HANDLER_URLS", "http://j/")], &[]).unwrap().config;
+    assert_eq!((http(&config.sinks[0]).urls.len(), http(&config.sinks[0]).timeout), (1, Duration::from_secs(2)));
+}
+
+#[test]
+fn sinks_of_the_file_stay_beside_the_variables_one() {
+    let file = "token = 't'\n[[sinks]]\nname = 'logs'\nurls = ['http://h/']\nroute_by = 'shard'\n\
+                [[sinks]]\nurls = 'http://i/'\ntimeout = '2s'\n";
+    let config = load_all(file, &[("EVENT_HANDLER_URLS", "http://j/")], &[]).unwrap().config;
+    let names: Vec<_> = config.sinks.iter().map(SinkConfig::name).collect();
+    assert_eq!(names, ["logs", "http"]);
+    assert_eq!(http(&config.sinks[0]).route_by, RouteBy::Shard);
+    let changed = http(&config.sinks[1]);
+    assert_eq!(
+        (changed.urls.as_slice(), changed.timeout),
+        (["http://j/".to_owned()].as_slice(), Duration::from_secs(2))
+    );
+}
+
+#[test]
+fn every_problem_is_told_with_its_place() {
+    let file = "shards = 0\ncompresion = 'zlib'\n\n[gateway]\nready_timeout = 5\nlarge_threshold = 300\n[log]\nlevel = 'no=way=out'\n";
+    let said = errors(file, &[("PILOTHOUSE_INTENTS", "GILDS"), ("PILOTHOUSE_LISTEN", "7600")]);
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines[0], "pilothouse.toml:1: shards = \"0\": allowed is auto, or a whole number from 1 to 100000");
+    assert_eq!(lines[1], "pilothouse.toml:2: compresion: no setting has this name, did you mean compression?");
+    assert_eq!(
+        lines[2],
+        "pilothouse.toml:5: gateway.ready_timeout = \"5\": the unit is missing; allowed is a time such as 250ms, 5s or 1m, from 1ms to 10m"
+    );
+    assert!(lines[3].starts_with("pilothouse.toml:6: gateway.large_threshold = \"300\": allowed is"), "{said}");
+    assert!(lines[4].starts_with("pilothouse.toml:8: log.level = \"no=way=out\": "), "{said}");
+    assert!(lines[5].starts_with(
+        "environment PILOTHOUSE_INTENTS: intents = \"GILDS\": no intent is called GILDS, did you mean GUILDS?;"
+    ));
+    assert!(
+        lines[6].starts_with("environment PILOTHOUSE_LISTEN: listen = \"7600\": allowed is an IP address and a port"),
+        "{said}"
+    );
+    assert_eq!(lines[7], "token: not set: put the bot's token into the environment variable TOKEN");
+    assert_eq!(lines.len(), 8, "{said}");
+}
+
+#[test]
+fn a_bad_flag_is_named() {
+    let said = load_all("", &[("TOKEN", "t")], &[("api-version", "5")]).unwrap_err();
+    assert_eq!(
+        said,
+        "flag --api-version: api_version = \"5\": allowed is a whole number from 6 to 99 (Discord discontinued 5 and everything before it)"
+    );
+}
+
+#[test]
+fn each_bad_value_is_refused() {
+    let cases = [
+        ("token = 'two words'", "1: token: allowed is a bot token"),
+        ("compression = 'gzip'", "allowed is zlib, zstd or none"),
+        ("rest_url = 'discord.com'", "discord.com: relative URL without a base"),
+        ("rest_url = 'ftp://discord.com'", "the scheme is neither http nor https"),
+        ("rest_url = 'https://discord.com/api/v10'", "leave out /v10: it comes from api_version"),
+        ("workers = 257", "allowed is a whole number from 1 to 256"),
+        ("workers = [1]", "one value is expected, not a list"),
+        ("workers = 1979-05-27", "1: workers: a value of type datetime cannot stand here"),
+        ("workers = { a = 1 }", "1: workers.a: no setting has this name"),
+        ("name = 'a/b'", "allowed is up to 64 letters"),
+        ("fleet = 'a b'", "allowed is up to 64 letters"),
+        ("insecure = 'yes'", "allowed is true or false"),
+        ("listen = '0.0.0.0:7600'", "1: listen = 0.0.0.0:7600: beyond loopback"),
+        ("sinks = []", "sinks are tables, each begun with [[sinks]]"),
+        ("sinks = 'http'", "sinks are tables, each begun with [[sinks]]"),
+        ("[[sinks]]\nname = 'x'", "1: urls: the sink x has none"),
+        ("[[sinks]]\nkind = 'carrier-pigeon'\nurls = 'http://h/'", "2: kind = \"carrier-pigeon\": allowed is http"),
+        ("[[sinks]]\nurls = ['http://h/', 'nowhere']", "nowhere: relative URL without a base"),
+        ("[[sinks]]\nurl = 'http://h/'", "2: url: no setting has this name, did you mean urls?"),
+        ("[[sinks]]\nurls='http://h/'\n[[sinks]]\nurls='http://i/'", "another sink is called http already"),
+        ("[[sinks]]\nurls='http://h/'\nconcurrency = 0", "3: concurrency = \"0\": allowed is"),
+        ("[[sinks]]\nurls = ','", "2: urls = \",\": allowed is"),
+        ("[[sink]]\nurls = 'http://h/'", "only sinks are written [[sinks]]"),
+        ("identify_interval = '6s'", "did you mean gateway.identify_interval?"),
+        ("[gateway]\nshards = 4", "2: gateway.shards: no setting has this name, did you mean shards?"),
+        ("[log]\nformat = 'xml'", "2: log.format = \"xml\": allowed is text or json"),
+        ("[log]\nkeep = 0", "log.keep = \"0\": allowed is"),
+        ("[gateway]\nidentify_interval = '1s'", "gateway.identify_interval = 1s: Discord demands 5s"),
+        ("[gateway]\npresence = 'idle'", "gateway.presence = \"idle\": expected"),
+        ("[gateway]\nreserve_percent = 91", "gateway.reserve_percent = \"91\": allowed is"),
+        ("shards 5", "pilothouse.toml:1: "),
+        ("shards = 5\nshards = 6", "pilothouse.toml:2: duplicate key"),
+    ];
+    for (file, expected) in cases {
+        let said = errors(file, &[("PILOTHOUSE_NAME", "x")]);
+        assert!(said.contains(expected), "{file}\n  said {said}\n  not  {expected}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let sources = Sources {
+        env: BTreeMap::from([("PILOTHOUSE_CONFIG".to_owned(), "/nowhere/p.toml".into())]),
+        ..Sources::default()
+    };
+    let said = load(&sources).unwrap_err().to_string();
+    assert!(said.starts_with("/nowhere/p.toml: cannot read the configuration: No such file"), "{said}");
+}
+
+#[test]
+fn beyond_loopback_only_when_accepted() {
+    let env = [("TOKEN", "t"), ("PILOTHOUSE_LISTEN", "0.0.0.0:7600")];
+    assert!(errors("", &env).starts_with("environment PILOTHOUSE_LISTEN: listen = 0.0.0.0:7600: beyond loopback"));
+    assert!(load_all("", &env, &[("insecure", "true")]).is_ok());
+}
+
+#[test]
+fn secrets_are_shown_nowhere() {
+    let file =
+        "token = 'SECRET1'\nauthorization = 'SECRET2'\n[[sinks]]\nurls = 'http://h/'\nauthorization = 'SECRET3'\n";
+    let loaded = load_all(file, &[], &[]).unwrap();
+    let shown = format!("{loaded:?}{loaded:#?}{}{}", render::print(&loaded), loaded.config.token);
+    assert!(!shown.contains("SECRET"), "{shown}");
+    for (file, env) in [
+        ("token = 'SECRET with spaces'", [("AUTHORIZATION", "SECRET\n2")]),
+        ("tokn = 'SECRET'", [("TOKEN", "SECRET SECRET")]),
+        ("token = 'SECRET", [("REST_URL", "http://user:SECRET@h/")]),
+        ("token = 'SECRET' 'SECRET'", [("EVENT_HANDLER_URLS", "http://:SECRET@h o/")]),
+    ] {
+        let said = errors(file, &env);
+        assert!(!said.contains("SECRET"), "{said}");
+    }
+}
+
+#[test]
+fn what_does_nothing_is_said() {
+    let env = [
+        ("TOKEN", "t"),
+        ("REST_URL", ""),
+        ("GATEWAY_MANAGER_URL", "http://m/"),
+        ("SERVER_URL_3", "http://s/"),
+        ("INFLUX_URL", "http://i/"),
+        ("INFLUX_TOKEN", "SECRET"),
+        ("PILOTHOUSE_SHARD", "4"),
+        ("PILOTHOUSE_STAGES", "drop"),
+    ];
+    let config = load_all("", &env, &[]).unwrap().config;
+    assert_eq!(
+        config.notices,
+        [
+            "environment REST_URL is empty: it counts as not set",
+            "not needed, the agent does it all in one process: GATEWAY_MANAGER_URL, SERVER_URL_3",
+            "this version does not act on INFLUX_URL, INFLUX_TOKEN yet: metrics for InfluxDB",
+            "this version does not act on PILOTHOUSE_STAGES yet: stages",
+            "PILOTHOUSE_SHARD is no setting and does nothing, did you mean PILOTHOUSE_SHARDS?",
+        ]
+    );
+    assert_eq!(config.rest_url, "https://discord.com/api");
+}
+
+#[test]
+fn what_is_printed_is_a_file_that_says_the_same() {
+    let env = [("TOKEN", "t"), ("EVENT_HANDLER_URLS", "http://h/,http://i/"), ("PILOTHOUSE_SHARDS", "7")];
+    let printed = render::print(&load_all("", &env, &[]).unwrap());
+    assert!(printed.contains("shards = 7 # environment PILOTHOUSE_SHARDS"), "{printed}");
+    assert!(printed.contains("compression = \"zlib\" # default"), "{printed}");
+    let again = render::print(&load_all(&printed, &[], &[]).unwrap());
+    let values = |text: &str| text.lines().map(|line| line.split(" # ").next().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(values(&printed), values(&again));
+}
+
+#[test]
+fn the_example_with_every_line_taken_is_valid() {
+    let example = render::example();
+    let settings = example.lines().filter_map(|line| {
+        let line = line.strip_prefix("# ").filter(|line| line.contains(" = ") || *line == "[[sinks]]").unwrap_or(line);
+        (!line.starts_with('#')).then(|| line.replace('…', "x"))
+    });
+    let loaded = load_all(&settings.collect::<Vec<_>>().join("\n"), &[], &[]).unwrap();
+    assert_eq!(loaded.config.sinks.len(), 1);
+    assert_eq!(loaded.config.gateway.identify_interval, Duration::from_millis(5050));
+}
+
+/// `UPDATE_ASSETS=1 cargo test --release -p pilothouse-agent config` writes them anew.
+#[test]
+fn the_committed_files_are_current() {
+    let assets = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets"));
+    for (name, current) in [("pilothouse.toml", render::example()), ("CONFIG.md", render::reference())] {
+        let path = assets.join(name);
+        if std::env::var_os("UPDATE_ASSETS").is_some() {
+            fs::write(&path, &current).unwrap();
+        }
+        let committed = fs::read_to_string(&path).unwrap_or_default();
+        assert!(committed == current, "assets/{name} has drifted: run this test with UPDATE_ASSETS=1");
+    }
+}
+
+#[test]
+fn too_few_open_files_are_told() {
+    let mut config = Config::new("t");
+    config.open_files = Some(1024);
+    assert_eq!(config.too_few_files(100), None);
+    assert!(config.too_few_files(1000).is_some_and(|said| said.contains("1128 open files, the limit is 1024")));
+}

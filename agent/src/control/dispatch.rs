@@ -1,0 +1,177 @@
+//! Commands: a line is parsed, checked against the role and the shards there are, done, and answered.
+
+use std::time::Duration;
+
+use pilothouse_shared::command::{Command, CommandError};
+use pilothouse_shared::selector::Selector;
+use pilothouse_shared::wire::Role;
+
+use super::{Control, text};
+use crate::shard::ShardCommand;
+
+/// A worker that does not take a command in this time hangs.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Why a command was not done; the text says what is wrong and what is allowed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refused {
+    /// It is not a command.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The token does not allow it.
+    #[error("this token may look only: `{0}` takes an operator's")]
+    Role(Command),
+    /// A shard that does not exist.
+    #[error("shard {shard} does not exist: this bot has {}", range(*.total))]
+    NoSuchShard {
+        /// As it was named.
+        shard: u32,
+        /// Shards of the bot.
+        total: u32,
+    },
+    /// The selector names no shard.
+    #[error("no shard matches {0}: nothing was done")]
+    Nothing(Selector),
+    /// The identify budget does not allow it.
+    #[error("this takes {}, but {remaining} of {total} are left: nothing was done", identifies(*.needed))]
+    Budget {
+        /// Identifies it would spend.
+        needed: u32,
+        /// Identifies left.
+        remaining: u32,
+        /// Identifies a day.
+        total: u32,
+    },
+    /// Nobody may identify now.
+    #[error("nobody may identify now: {0}; nothing was done")]
+    Held(String),
+    /// The workers are ending or hang.
+    #[error("{done} of {of} shards were reached: the agent is shutting down or overloaded")]
+    Unreachable {
+        /// Shards that were told.
+        done: usize,
+        /// Shards that were to be told.
+        of: usize,
+    },
+}
+
+impl Control {
+    /// Does what `line` says, as far as `role` allows, and answers in words to show.
+    ///
+    /// # Errors
+    /// [`Refused`], in words to show as well.
+    pub async fn run(&self, role: Role, line: &str) -> Result<String, Refused> {
+        let command = Command::parse(line)?;
+        if command.changes() && role < Role::Operator {
+            return Err(Refused::Role(command));
+        }
+        let answer = self.effect(&command).await;
+        if command.changes() {
+            let outcome = answer.as_ref().map_or_else(ToString::to_string, Clone::clone);
+            tracing::info!(%command, ?role, outcome, "command");
+        }
+        answer
+    }
+
+    async fn effect(&self, command: &Command) -> Result<String, Refused> {
+        match command {
+            Command::Status => Ok(text::status(&self.snapshot().overview)),
+            Command::Shards { shards } => self.list(shards),
+            Command::Explain { shard } => self.explain(*shard).await,
+            Command::Restart { shards, identify: false } => self.restart(shards).await,
+            Command::Restart { shards, identify: true } => self.renew(shards).await,
+            Command::Close { shards, code } => self.close(shards, *code).await,
+        }
+    }
+
+    fn list(&self, shards: &Selector) -> Result<String, Refused> {
+        let snapshot = self.snapshot();
+        self.exists(shards.highest_named())?;
+        let rows: Vec<_> = snapshot.rows.iter().filter(|row| shards.matches(row)).collect();
+        Ok(text::shards(&rows, snapshot.overview.at))
+    }
+
+    async fn explain(&self, shard: u32) -> Result<String, Refused> {
+        self.exists(Some(shard))?;
+        let detail = tokio::time::timeout(PATIENCE, self.shards.detail(shard)).await.ok().flatten();
+        let detail = detail.ok_or(Refused::Unreachable { done: 0, of: 1 })?;
+        Ok(text::detail(&detail, self.snapshot().overview.at))
+    }
+
+    async fn restart(&self, shards: &Selector) -> Result<String, Refused> {
+        let chosen = self.choose(shards)?;
+        self.tell(&chosen, ShardCommand::Restart { identify: false }).await?;
+        Ok(match chosen[..] {
+            [shard] => format!("restarting shard {shard}: it resumes its session"),
+            _ => format!("restarting {} shards: they resume their sessions", chosen.len()),
+        })
+    }
+
+    async fn renew(&self, shards: &Selector) -> Result<String, Refused> {
+        let chosen = self.choose(shards)?;
+        let left = self.afford(chosen.len())?;
+        self.tell(&chosen, ShardCommand::Restart { identify: true }).await?;
+        let spent = identifies(u32::try_from(chosen.len()).unwrap_or(u32::MAX));
+        let what = text::named(&chosen);
+        Ok(format!("restarting {what} with new sessions: {spent} of {left} left"))
+    }
+
+    async fn close(&self, shards: &Selector, code: u16) -> Result<String, Refused> {
+        let chosen = self.choose(shards)?;
+        self.tell(&chosen, ShardCommand::Close { code }).await?;
+        let (what, they) = (text::named(&chosen), if chosen.len() == 1 { "it reconnects" } else { "they reconnect" });
+        Ok(format!("closing {what} with {code}: {they}"))
+    }
+
+    /// The shards that are named, at least one.
+    fn choose(&self, shards: &Selector) -> Result<Vec<u32>, Refused> {
+        self.exists(shards.highest_named())?;
+        let snapshot = self.snapshot();
+        let chosen: Vec<u32> = snapshot.rows.iter().filter(|row| shards.matches(row)).map(|row| row.id).collect();
+        if chosen.is_empty() { Err(Refused::Nothing(shards.clone())) } else { Ok(chosen) }
+    }
+
+    fn exists(&self, shard: Option<u32>) -> Result<(), Refused> {
+        let total = self.shards.total();
+        match shard {
+            Some(shard) if shard >= total => Err(Refused::NoSuchShard { shard, total }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The identifies left, where they suffice.
+    fn afford(&self, needed: usize) -> Result<u32, Refused> {
+        let snapshot = self.snapshot();
+        let budget = &snapshot.overview.identify;
+        let needed = u32::try_from(needed).unwrap_or(u32::MAX);
+        if let Some(why) = &budget.held {
+            return Err(Refused::Held(why.clone()));
+        }
+        if needed > budget.remaining {
+            return Err(Refused::Budget { needed, remaining: budget.remaining, total: budget.total });
+        }
+        Ok(budget.remaining)
+    }
+
+    async fn tell(&self, shards: &[u32], command: ShardCommand) -> Result<(), Refused> {
+        for (done, shard) in shards.iter().enumerate() {
+            let told = tokio::time::timeout(PATIENCE, self.shards.command(*shard, command)).await;
+            if !matches!(told, Ok(Ok(()))) {
+                return Err(Refused::Unreachable { done, of: shards.len() });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn range(total: u32) -> String {
+    match total {
+        0 => "no shards yet".to_owned(),
+        1 => "shard 0 only".to_owned(),
+        _ => format!("shards 0 to {}", total - 1),
+    }
+}
+
+fn identifies(count: u32) -> String {
+    if count == 1 { "1 identify".to_owned() } else { format!("{count} identifies") }
+}

@@ -1,0 +1,80 @@
+//! Answers consoles and HTTP on one address: health, state, commands, and the consoles' WebSocket.
+//!
+//! Contract: nothing here slows the agent. Everything shown comes from the newest snapshot, everything done goes
+//! through [`Shards`], and what a client costs is bounded: connections, their time, bodies, frames, consoles.
+//! Without the [`token::Token`] only `/healthz` and `/readyz` answer.
+
+mod access;
+mod dispatch;
+mod door;
+mod feed;
+mod http;
+mod link;
+#[cfg(test)]
+mod tests;
+mod text;
+pub mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+pub use self::dispatch::Refused;
+
+use self::access::Access;
+use self::door::{Door, Peer};
+use self::token::Token;
+use crate::shard::Shards;
+use crate::telemetry::snapshot::{Snapshot, Snapshots};
+
+/// Consoles attached at a time.
+const CONSOLES: u32 = 64;
+/// For consoles to take their goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What the control surface knows and reaches.
+pub struct Control {
+    agent: String,
+    fleet: String,
+    access: Access,
+    snapshots: Snapshots,
+    shards: Shards,
+}
+
+impl Control {
+    /// Of the agent called `agent` in `fleet`; whoever shows `token` is an admin.
+    pub fn new(agent: &str, fleet: &str, token: Token, snapshots: Snapshots, shards: Shards) -> Self {
+        Self { agent: agent.to_owned(), fleet: fleet.to_owned(), access: Access::new(token), snapshots, shards }
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
+    }
+
+    fn hello(&self, role: Role) -> FromAgent {
+        FromAgent::Hello {
+            protocol: PROTOCOL,
+            agent: self.agent.clone(),
+            fleet: self.fleet.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            role,
+        }
+    }
+}
+
+/// Answers on `listener` until `shutdown`; then the consoles are told, and have 2 s to take it.
+pub async fn serve(listener: TcpListener, control: Control, shutdown: impl Future<Output = ()>) {
+    let (close, closing) = watch::channel(false);
+    let consoles = Arc::new(Semaphore::new(CONSOLES as usize));
+    let server = http::Server { control, consoles: Arc::clone(&consoles), closing };
+    let service = http::router(Arc::new(server)).into_make_service_with_connect_info::<Peer>();
+    tokio::select! {
+        _ = axum::serve(Door::new(listener), service).into_future() => {}
+        () = shutdown => {}
+    }
+    close.send_replace(true);
+    let _ = tokio::time::timeout(GOODBYE, consoles.acquire_many(CONSOLES)).await;
+}

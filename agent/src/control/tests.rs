@@ -1,0 +1,375 @@
+//! The control surface over real sockets, with workers that only note what they are told.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use pilothouse_shared::snapshot::{GenerationRow, IdentifyRow, Overview, ShardDetail, ShardRow, ShardState};
+use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role, Subscription, ToAgent};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::*;
+use crate::fleet::placement::Placement;
+use crate::shard::ShardCommand;
+use crate::shard::handle::ToWorker;
+
+const TOKEN: &str = "c0ffee";
+
+type Told = Arc<Mutex<Vec<(u32, ShardCommand)>>>;
+
+fn snapshot(total: u32) -> Snapshot {
+    let row = |id| ShardRow { id, state: ShardState::Active, agent: "eu-1".into(), seq: 1, ..ShardRow::default() };
+    let generation = GenerationRow { total, ..GenerationRow::default() };
+    let identify = IdentifyRow { total: 1_000, remaining: 3, ..IdentifyRow::default() };
+    let overview = Overview { generation, identify, reporting: total, ..Overview::default() };
+    Snapshot { overview, rows: (0..total).map(row).collect() }
+}
+
+/// One worker that notes its commands and describes any shard.
+fn workers(total: u32) -> (Shards, Told) {
+    let (sender, mut inbox) = mpsc::channel(16);
+    let told = Told::default();
+    let notes = Arc::clone(&told);
+    tokio::spawn(async move {
+        while let Some(message) = inbox.recv().await {
+            match message {
+                ToWorker::Command(shard, command) => notes.lock().expect("no panic").push((shard, command)),
+                ToWorker::Detail(id, answer) => {
+                    let row = ShardRow { id, ..ShardRow::default() };
+                    let _ = answer.send(ShardDetail {
+                        row,
+                        explain: "active: as it should be".into(),
+                        ..Default::default()
+                    });
+                }
+                _ => {}
+            }
+        }
+    });
+    (Shards::new(Placement { agents: 1, workers: 1 }, total, Arc::from([sender])), told)
+}
+
+/// A served control surface.
+struct Rig {
+    address: SocketAddr,
+    shown: watch::Sender<Arc<Snapshot>>,
+    told: Told,
+    stop: Option<oneshot::Sender<()>>,
+    served: tokio::task::JoinHandle<()>,
+}
+
+impl Rig {
+    async fn new(total: u32) -> Self {
+        let (shown, snapshots) = watch::channel(Arc::new(snapshot(total)));
+        let (shards, told) = workers(total);
+        let control = Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("it is bound");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(serve(listener, control, async move { drop(stopped.await) }));
+        Self { address, shown, told, stop: Some(stop), served }
+    }
+
+    /// Status and body of the answer to `head` (its lines without Host) with `body`.
+    async fn ask(&self, head: &str, body: &str) -> (u16, String) {
+        let host = if head.contains("Host:") { String::new() } else { format!("Host: {}\r\n", self.address) };
+        let length = body.len();
+        let request = format!("{head}\r\n{host}Content-Length: {length}\r\n\r\n{body}");
+        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
+        stream.write_all(request.as_bytes()).await.expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("it answers and closes");
+        let status = answer.split(' ').nth(1).expect("a status line").parse().expect("a status");
+        (status, answer.split_once("\r\n\r\n").expect("a head").1.to_owned())
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nAuthorization: Bearer {TOKEN}"), "").await
+    }
+
+    async fn command(&self, body: &str) -> (u16, serde_json::Value) {
+        let head = format!("POST /v1/commands HTTP/1.1\r\nAuthorization: Bearer {TOKEN}");
+        let (status, body) = self.ask(&head, body).await;
+        (status, serde_json::from_str(&body).expect("JSON"))
+    }
+
+    async fn connect(&self) -> Result<WebSocketStream<TcpStream>, Error> {
+        let mut request = format!("ws://{}/v1/console", self.address).into_client_request()?;
+        let token = format!("Bearer {TOKEN}").parse().expect("a header");
+        request.headers_mut().insert("authorization", token);
+        let stream = TcpStream::connect(self.address).await.expect("it listens");
+        Ok(tokio_tungstenite::client_async(request, stream).await?.0)
+    }
+
+    /// A console that has said hello.
+    async fn console(&self) -> Console {
+        let mut console = Console(self.connect().await.expect("it is let in"));
+        console.send(&ToAgent::Hello { protocol: PROTOCOL, client: "test".into() }).await;
+        match console.next().await {
+            FromAgent::Hello { protocol: PROTOCOL, agent, fleet, role: Role::Admin, .. } => {
+                assert_eq!((&*agent, &*fleet), ("eu-1", "prod"));
+            }
+            other => panic!("not a hello: {other:?}"),
+        }
+        console
+    }
+
+    fn show(&self, change: impl FnOnce(&mut Snapshot)) {
+        let mut next = Snapshot::clone(&self.shown.borrow());
+        change(&mut next);
+        self.shown.send_replace(Arc::new(next));
+    }
+}
+
+struct Console(WebSocketStream<TcpStream>);
+
+impl Console {
+    async fn send(&mut self, frame: &ToAgent) {
+        let text = serde_json::to_string(frame).expect("a frame");
+        self.0.send(Message::text(text)).await.expect("the agent is there");
+    }
+
+    async fn next(&mut self) -> FromAgent {
+        loop {
+            let message = tokio::time::timeout(Duration::from_secs(5), self.0.next()).await.expect("within 5 s");
+            if let Message::Text(text) = message.expect("the agent is there").expect("a frame") {
+                return serde_json::from_str(&text).expect("a frame of the protocol");
+            }
+        }
+    }
+
+    async fn subscribe(&mut self, wants: Subscription) {
+        self.send(&ToAgent::Subscribe(wants)).await;
+    }
+}
+
+fn control(total: u32) -> (Control, Told) {
+    let (_, snapshots) = watch::channel(Arc::new(snapshot(total)));
+    let (shards, told) = workers(total);
+    (Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards), told)
+}
+
+/// What the worker was told: it has read all of it once it answers a question.
+async fn noted(control: &Control, told: &Told) -> Vec<(u32, ShardCommand)> {
+    control.run(Role::Admin, "explain 0").await.expect("the worker answers");
+    told.lock().expect("no panic").clone()
+}
+
+#[tokio::test]
+async fn each_role_may_do_what_it_may() {
+    let (control, told) = control(4);
+    for line in ["status", "shards *", "explain 3", "restart 3", "restart 3 --identify", "close 3 --code 4000"] {
+        let looks = matches!(line.split(' ').next(), Some("status" | "shards" | "explain"));
+        for (role, allowed) in [(Role::Viewer, looks), (Role::Operator, true), (Role::Admin, true)] {
+            assert_eq!(control.run(role, line).await.is_ok(), allowed, "{role:?} {line}");
+        }
+    }
+    assert!(matches!(control.run(Role::Viewer, "restart 3").await, Err(Refused::Role(_))));
+    assert_eq!(noted(&control, &told).await.len(), 6, "a viewer reached a worker");
+}
+
+#[tokio::test]
+async fn commands_say_what_they_did_or_what_is_allowed() {
+    let (control, told) = control(64);
+    let answers = [
+        ("restart 3", "restarting shard 3: it resumes its session"),
+        ("restart 3-5", "restarting 3 shards: they resume their sessions"),
+        ("restart 3-5 --identify", "restarting 3 shards with new sessions: 3 identifies of 3 left"),
+        ("close 3 --code 4000", "closing shard 3 with 4000: it reconnects"),
+        ("restart 99", "shard 99 does not exist: this bot has shards 0 to 63"),
+        ("explain 64", "shard 64 does not exist: this bot has shards 0 to 63"),
+        ("restart 60-64", "shard 64 does not exist: this bot has shards 0 to 63"),
+        ("restart state=fatal", "no shard matches state=fatal: nothing was done"),
+        ("restart 0-3 --identify", "this takes 4 identifies, but 3 of 1000 are left: nothing was done"),
+        ("explain 3", "shard 3: active: as it should be"),
+    ];
+    for (line, expected) in answers {
+        let answer = control.run(Role::Admin, line).await.unwrap_or_else(|refused| refused.to_string());
+        assert_eq!(answer, expected, "{line}");
+    }
+    let told = noted(&control, &told).await;
+    let restart = |identify| ShardCommand::Restart { identify };
+    let three = |identify| (3..6).map(move |shard| (shard, restart(identify)));
+    let close = (3, ShardCommand::Close { code: 4000 });
+    let expected: Vec<_> =
+        [(3, restart(false))].into_iter().chain(three(false)).chain(three(true)).chain([close]).collect();
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn nobody_spends_an_identify_while_they_are_held() {
+    let mut held = snapshot(4);
+    held.overview.identify.held = Some("the token was refused (4004)".into());
+    let (_, snapshots) = watch::channel(Arc::new(held));
+    let (shards, told) = workers(4);
+    let control = Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards);
+    let refused = control.run(Role::Admin, "restart 1 --identify").await.expect_err("held").to_string();
+    assert_eq!(refused, "nobody may identify now: the token was refused (4004); nothing was done");
+    assert_eq!(noted(&control, &told).await, []);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_gone_is_said() {
+    let (_, snapshots) = watch::channel(Arc::new(snapshot(4)));
+    let (sender, inbox) = mpsc::channel(1);
+    drop(inbox);
+    let shards = Shards::new(Placement { agents: 1, workers: 1 }, 4, Arc::from([sender]));
+    let control = Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards);
+    assert_eq!(control.run(Role::Admin, "restart 1-2").await, Err(Refused::Unreachable { done: 0, of: 2 }));
+    assert_eq!(control.run(Role::Admin, "explain 1").await, Err(Refused::Unreachable { done: 0, of: 1 }));
+}
+
+#[tokio::test]
+async fn every_endpoint_turns_away_pages_foreign_names_and_the_unknown() {
+    let rig = Rig::new(4).await;
+    let token = format!("\r\nAuthorization: Bearer {TOKEN}");
+    let open = ["GET /healthz", "GET /readyz", "GET /nowhere"];
+    let guarded = ["GET /v1/status", "GET /v1/shards", "POST /v1/commands", "GET /v1/console"];
+    for endpoint in open.into_iter().chain(guarded) {
+        let origin = format!("{endpoint} HTTP/1.1{token}\r\nOrigin: http://localhost");
+        assert_eq!(rig.ask(&origin, "").await.0, 403, "{endpoint}");
+        let host = format!("{endpoint} HTTP/1.1{token}\r\nHost: evil.example");
+        assert_eq!(rig.ask(&host, "").await.0, 403, "{endpoint}");
+    }
+    for endpoint in guarded {
+        for shown in ["", "\r\nAuthorization: Bearer wrong", "\r\nAuthorization: c0ffee"] {
+            let (status, body) = rig.ask(&format!("{endpoint} HTTP/1.1{shown}"), "").await;
+            assert!(status == 401 && body.starts_with("{\"error\":"), "{endpoint} {status} {body}");
+        }
+    }
+    assert_eq!(rig.get("/nowhere").await.0, 404);
+    assert_eq!(rig.get("/v1/console").await.0, 400, "not an upgrade");
+}
+
+#[tokio::test]
+async fn health_state_and_commands_are_served() {
+    let rig = Rig::new(4).await;
+    assert_eq!(rig.ask("GET /healthz HTTP/1.1", "").await, (200, "ok\n".to_owned()));
+    let ready = rig.ask("GET /readyz HTTP/1.1", "").await;
+    assert_eq!(ready, (200, "{\"ready\":true,\"active\":4,\"shards\":4}".to_owned()));
+    rig.show(|shown| shown.rows[2].state = ShardState::Resuming);
+    let ready = rig.ask("GET /readyz HTTP/1.1", "").await;
+    assert_eq!(ready, (503, "{\"ready\":false,\"active\":3,\"shards\":4}".to_owned()));
+    let (_, overview) = rig.get("/v1/status").await;
+    assert_eq!(serde_json::from_str::<Overview>(&overview).expect("an overview").generation.total, 4);
+    let (_, rows) = rig.get("/v1/shards").await;
+    assert_eq!(serde_json::from_str::<Vec<ShardRow>>(&rows).expect("rows").len(), 4);
+
+    let (status, answer) = rig.command(r#"{"line":"restart 3"}"#).await;
+    assert_eq!((status, &answer["ok"]), (200, &true.into()));
+    assert_eq!(*rig.told.lock().expect("no panic"), [(3, ShardCommand::Restart { identify: false })]);
+    for (body, part) in [(r#"{"line":"restart 9"}"#, "shards 0 to 3"), (r#"{"line":"fly"}"#, "fly"), ("{}", "line")] {
+        let (status, answer) = rig.command(body).await;
+        let text = answer["text"].as_str().expect("a text");
+        assert!(status == 400 && text.contains(part), "{body}: {status} {text}");
+    }
+    assert_eq!(rig.command(&" ".repeat(70_000)).await.0, 413);
+}
+
+#[tokio::test]
+async fn a_console_of_another_version_is_told_both_numbers() {
+    let rig = Rig::new(1).await;
+    let mut console = Console(rig.connect().await.expect("it is let in"));
+    console.send(&ToAgent::Hello { protocol: PROTOCOL + 1, client: "test".into() }).await;
+    let reason = "this agent speaks protocol 1, the console 2: use the console of the same version".to_owned();
+    assert_eq!(console.next().await, FromAgent::Bye { reason, retry: false });
+}
+
+#[tokio::test]
+async fn a_console_is_told_what_it_subscribed_to_and_answered() {
+    let rig = Rig::new(8).await;
+    let mut console = rig.console().await;
+    console.subscribe(Subscription { map: true, detail: Some(3), ..Subscription::default() }).await;
+    assert!(matches!(console.next().await, FromAgent::Map { total: 8, full: true, states } if states.len() == 8));
+    assert!(matches!(console.next().await, FromAgent::Detail(detail) if detail.row.id == 3));
+    tokio::time::sleep(Duration::from_millis(450)).await;
+    rig.show(|shown| shown.rows[5].state = ShardState::Fatal);
+    let states = vec![(5, ShardState::Fatal)];
+    assert_eq!(console.next().await, FromAgent::Map { total: 8, full: false, states });
+    console.send(&ToAgent::Command { id: 7, line: "restart 99".into() }).await;
+    let text = "shard 99 does not exist: this bot has shards 0 to 7".to_owned();
+    assert_eq!(console.next().await, FromAgent::Result { id: 7, ok: false, text });
+}
+
+#[tokio::test]
+async fn five_thousand_rows_come_in_chunks() {
+    let rig = Rig::new(5_000).await;
+    let mut console = rig.console().await;
+    console.subscribe(Subscription { shards: true, ..Subscription::default() }).await;
+    let mut ids = Vec::new();
+    loop {
+        let FromAgent::Shards { total, full, more, rows } = console.next().await else { panic!("not rows") };
+        assert_eq!((total, full), (5_000, ids.is_empty()));
+        assert!(rows.len() <= 256);
+        ids.extend(rows.iter().map(|row| row.id));
+        if !more {
+            break;
+        }
+    }
+    assert!(ids.into_iter().eq(0..5_000));
+}
+
+#[tokio::test]
+async fn consoles_are_bounded_and_told_of_the_end() {
+    let mut rig = Rig::new(1).await;
+    let mut consoles = Vec::new();
+    for _ in 0..CONSOLES {
+        consoles.push(rig.console().await);
+    }
+    match rig.connect().await {
+        Err(Error::Http(answer)) => assert_eq!(answer.status().as_u16(), 503),
+        other => panic!("let in: {other:?}"),
+    }
+    drop(consoles.pop());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(rig.console().await);
+    drop(rig.stop.take());
+    for console in &mut consoles {
+        assert!(matches!(console.next().await, FromAgent::Bye { retry: true, .. }));
+    }
+    drop(consoles);
+    tokio::time::timeout(Duration::from_secs(1), rig.served).await.expect("it ends").expect("no panic");
+}
+
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    status.split(' ').nth(1).expect("resident pages").parse::<u64>().expect("a number") * 4_096
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consoles_that_never_read_cost_bounded_memory_and_delay_nobody() {
+    let rig = Rig::new(5_000).await;
+    let all = Subscription { overview: true, map: true, shards: true, detail: None };
+    let mut stuck = Vec::new();
+    for _ in 0..16 {
+        let mut console = rig.console().await;
+        console.subscribe(all.clone()).await;
+        stuck.push(console);
+    }
+    let mut reader = rig.console().await;
+    reader.subscribe(all).await;
+    let (before, mut slowest, mut seen) = (resident(), Duration::ZERO, 0);
+    for round in 2..8_u64 {
+        let mut next = Snapshot::clone(&rig.shown.borrow());
+        next.rows.iter_mut().for_each(|row| row.seq = round);
+        next.overview.at = round;
+        let started = Instant::now();
+        rig.shown.send_replace(Arc::new(next));
+        slowest = slowest.max(started.elapsed());
+        let until = tokio::time::Instant::now() + Duration::from_millis(500);
+        while let Ok(frame) = tokio::time::timeout_at(until, reader.next()).await {
+            seen += usize::from(matches!(frame, FromAgent::Overview(_)));
+        }
+    }
+    let grown = resident().saturating_sub(before) / 1024 / 1024;
+    println!("16 stuck consoles: {grown} MiB more, the slowest publication took {slowest:?}, {seen} overviews seen");
+    assert!(grown < 128, "{grown} MiB");
+    assert!(slowest < Duration::from_millis(100), "{slowest:?}");
+    assert!(seen >= 2, "{seen}");
+}

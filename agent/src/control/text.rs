@@ -1,0 +1,205 @@
+//! PURE: answers to commands that look, as lines of plain text.
+
+use std::fmt::Write as _;
+
+use pilothouse_shared::snapshot::{CloseRow, Overview, Severity, ShardDetail, ShardRow, SinkRow};
+
+/// Rows listed at most; a selector makes them fewer.
+const LONGEST_LIST: usize = 500;
+/// Types listed of one shard.
+const TYPES: usize = 8;
+
+/// The totals.
+pub(super) fn status(overview: &Overview) -> String {
+    let mut lines = vec![shard_line(overview), rate_line(overview), identify_line(overview)];
+    lines.extend(overview.sinks.iter().map(sink_line));
+    lines.extend(overview.findings.iter().map(|finding| {
+        let hint = finding.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
+        format!("{}: {}{hint}", severity(finding.severity), finding.text)
+    }));
+    lines.extend(overview.note.as_ref().map(|note| format!("note: {note}")));
+    lines.join("\n")
+}
+
+/// A line a shard.
+pub(super) fn shards(rows: &[&ShardRow], now: u64) -> String {
+    if rows.is_empty() {
+        return "no shard matches".to_owned();
+    }
+    let mut text = format!(
+        "{:>5}  {:<11} {:>9}  {:>7}  {:>8}  {:>6}  {:>10}  {}",
+        "shard", "state", "for", "latency", "events/s", "guilds", "confirmed", "agent"
+    );
+    for row in rows.iter().take(LONGEST_LIST) {
+        let latency = row.latency_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));
+        let since = span(now.saturating_sub(row.since));
+        let ShardRow { id, state, events_per_s, guilds, confirmed, agent, .. } = row;
+        let _ = write!(
+            text,
+            "\n{id:>5}  {state:<11} {since:>9}  {latency:>7}  {events_per_s:>8}  {guilds:>6}  {confirmed:>10}  {agent}"
+        );
+    }
+    if rows.len() > LONGEST_LIST {
+        let _ = write!(text, "\n{} more: name fewer, such as 0-99 or state=resuming", rows.len() - LONGEST_LIST);
+    }
+    text
+}
+
+/// One shard in depth.
+pub(super) fn detail(detail: &ShardDetail, now: u64) -> String {
+    let ago = |at: u64| format!("{} ago", span(now.saturating_sub(at)));
+    let mut lines = vec![format!("shard {}: {}", detail.row.id, detail.explain)];
+    lines.extend(detail.row.close.as_ref().map(|close| format!("last close {}: {}", ago(close.at), closed(close))));
+    lines.extend(detail.resume_host.as_ref().map(|host| format!("resumes at {host}")));
+    lines.extend(detail.life.iter().map(|step| format!("{:>14}  {}", ago(step.at), step.text)));
+    let types: Vec<_> = detail.types.iter().take(TYPES).map(|(name, count)| format!("{name} {count}")).collect();
+    if !types.is_empty() {
+        lines.push(format!("events: {}", types.join(", ")));
+    }
+    lines.join("\n")
+}
+
+/// `shard 3`, `12 shards`.
+pub(super) fn named(shards: &[u32]) -> String {
+    match shards {
+        [shard] => format!("shard {shard}"),
+        _ => format!("{} shards", shards.len()),
+    }
+}
+
+fn shard_line(overview: &Overview) -> String {
+    let states: Vec<_> = overview.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let states = if states.is_empty() { "none reported yet".to_owned() } else { states.join(", ") };
+    let Overview { generation, guilds, unavailable, .. } = overview;
+    format!("{} shards: {states}; {guilds} guilds, {unavailable} unavailable", generation.total)
+}
+
+fn rate_line(overview: &Overview) -> String {
+    let Overview { in_per_s, out_per_s, lost, p50_us, p99_us, lag_ms, .. } = overview;
+    let ms = |micros: &u32| f64::from(*micros) / 1_000.0;
+    format!(
+        "{in_per_s} events/s in, {out_per_s} confirmed, {lost} lost; p50 {:.1} ms, p99 {:.1} ms, oldest unconfirmed {lag_ms} ms",
+        ms(p50_us),
+        ms(p99_us)
+    )
+}
+
+fn identify_line(overview: &Overview) -> String {
+    let identify = &overview.identify;
+    let whole = span(identify.resets_at.saturating_sub(overview.at));
+    let held = identify.held.as_ref().map_or_else(String::new, |why| format!("; held: {why}"));
+    format!(
+        "{} of {} identifies left, whole again in {whole}; {} at once, {} waiting{held}",
+        identify.remaining, identify.total, identify.max_concurrency, identify.waiting
+    )
+}
+
+fn sink_line(sink: &SinkRow) -> String {
+    let SinkRow { name, state, queued, delivered, retries, dead, .. } = sink;
+    format!("sink {name}: {state}; {queued} queued, {delivered} delivered, {retries} retries, {dead} dead")
+}
+
+fn closed(close: &CloseRow) -> String {
+    match close.code {
+        Some(code) => format!("{code}, {}", close.reason),
+        None => close.reason.clone(),
+    }
+}
+
+fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "critical",
+        Severity::Warning => "warning",
+        Severity::Info => "info",
+    }
+}
+
+/// A time span of milliseconds in its two largest units: `3 h 12 m`.
+fn span(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{minutes} m {} s", seconds % 60),
+        3_600..86_400 => format!("{hours} h {} m", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pilothouse_shared::snapshot::{Finding, GenerationRow, IdentifyRow, LifeEvent, ShardState};
+
+    use super::*;
+
+    #[test]
+    fn spans_show_their_two_largest_units() {
+        let shown = [0, 59_999, 61_000, 3_723_000, 90_000_000].map(span);
+        assert_eq!(shown, ["0 s", "59 s", "1 m 1 s", "1 h 2 m", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn the_totals_are_a_few_lines() {
+        let overview = Overview {
+            at: 1_000_000,
+            generation: GenerationRow { total: 4, ..GenerationRow::default() },
+            states: vec![(ShardState::Active, 3), (ShardState::Fatal, 1)],
+            guilds: 40,
+            in_per_s: 120,
+            out_per_s: 119,
+            p50_us: 310,
+            p99_us: 2_100,
+            identify: IdentifyRow {
+                total: 1_000,
+                remaining: 812,
+                resets_at: 4_600_000,
+                max_concurrency: 16,
+                ..IdentifyRow::default()
+            },
+            sinks: vec![SinkRow { name: "http".into(), state: "delivering".into(), queued: 2, ..SinkRow::default() }],
+            findings: vec![Finding {
+                severity: Severity::Critical,
+                text: "shard 3 is down".into(),
+                hint: Some("explain 3".into()),
+                shards: vec![3],
+            }],
+            ..Overview::default()
+        };
+        let lines = [
+            "4 shards: 3 active, 1 fatal; 40 guilds, 0 unavailable",
+            "120 events/s in, 119 confirmed, 0 lost; p50 0.3 ms, p99 2.1 ms, oldest unconfirmed 0 ms",
+            "812 of 1000 identifies left, whole again in 1 h 0 m; 16 at once, 0 waiting",
+            "sink http: delivering; 2 queued, 0 delivered, 0 retries, 0 dead",
+            "critical: shard 3 is down (explain 3)",
+        ];
+        assert_eq!(status(&overview), lines.join("\n"));
+    }
+
+    #[test]
+    fn a_shard_in_depth_tells_its_last_steps() {
+        let close = CloseRow { code: Some(4_000), reason: "unknown error".into(), at: 1_000 };
+        let shard = ShardDetail {
+            row: ShardRow { id: 3, close: Some(close), ..ShardRow::default() },
+            explain: "active: all is well".into(),
+            life: vec![LifeEvent { at: 2_000, text: "resumed".into() }],
+            types: vec![("MESSAGE_CREATE".into(), 812)],
+            ..ShardDetail::default()
+        };
+        let lines = [
+            "shard 3: active: all is well",
+            "last close 1 m 0 s ago: 4000, unknown error",
+            "      59 s ago  resumed",
+            "events: MESSAGE_CREATE 812",
+        ];
+        assert_eq!(detail(&shard, 61_000), lines.join("\n"));
+    }
+
+    #[test]
+    fn a_long_list_says_that_it_is_cut() {
+        let row = ShardRow::default();
+        let rows = vec![&row; LONGEST_LIST + 7];
+        let text = shards(&rows, 0);
+        assert_eq!(text.lines().count(), LONGEST_LIST + 2);
+        assert!(text.ends_with("7 more: name fewer, such as 0-99 or state=resuming"));
+    }
+}

@@ -1,0 +1,505 @@
+//! The life of one shard's session, from dialling through identify or resume to the next loss. Pure: the driver
+//! reports what happened with [`Machine::handle`] and does what [`Machine::poll_output`] says.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pilothouse_shared::snapshot::ShardState;
+
+use super::backoff::Backoff;
+use super::close::{CloseAction, close_action, close_fact, describe_close};
+use super::frame::{self, Header, Identify, op};
+use super::guilds::Guilds;
+use super::heartbeat::{Beat, Heartbeat};
+use super::kind::EventKind;
+use super::scan;
+use super::session::{Generation, Session};
+use super::signal::{Input, Output, Wait};
+
+#[cfg(test)]
+mod tests;
+
+/// Our code for a connection that we leave in order to resume: neither 1000 nor 1001, which end a session.
+pub const RECONNECT_CODE: u16 = 4900;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Stopped,
+    Backoff {
+        until: Instant,
+    },
+    /// Waits for its turn, not connected.
+    Waiting,
+    Dialling {
+        until: Instant,
+    },
+    AwaitingHello {
+        until: Instant,
+    },
+    /// Connected; waits for the permit.
+    Queued,
+    Identifying {
+        until: Instant,
+    },
+    Resuming {
+        until: Instant,
+    },
+    Active,
+    Fatal,
+}
+
+/// The machine of one shard.
+#[derive(Debug)]
+pub struct Machine {
+    shard: u32,
+    generation: Arc<Generation>,
+    phase: Phase,
+    session: Option<Session>,
+    heartbeat: Option<Heartbeat>,
+    backoff: Backoff,
+    /// The resume URL failed since the last success: use the gateway URL.
+    resume_url_failed: bool,
+    asked_permit: bool,
+    /// The sequence that was missing when the last connection was left for it.
+    gap: Option<u64>,
+    gaps_are_usual: bool,
+    guilds: Guilds,
+    resumes: u32,
+    identifies: u32,
+    random: fastrand::Rng,
+    outputs: VecDeque<Output>,
+}
+
+impl Machine {
+    /// A machine that waits for [`Input::Start`]; with a stored `session` it will resume.
+    pub fn new(shard: u32, generation: Arc<Generation>, session: Option<Session>, seed: u64) -> Self {
+        Self {
+            shard,
+            generation,
+            phase: Phase::Stopped,
+            session,
+            heartbeat: None,
+            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
+            resume_url_failed: false,
+            asked_permit: false,
+            gap: None,
+            gaps_are_usual: false,
+            guilds: Guilds::default(),
+            resumes: 0,
+            identifies: 0,
+            random: fastrand::Rng::with_seed(seed),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what happened at `now`. Outputs wait in [`Self::poll_output`], in order.
+    pub fn handle(&mut self, input: Input<'_>, now: Instant) {
+        match input {
+            Input::Payload(payload, header) => self.on_payload(payload, header, now),
+            Input::Timer => self.on_timer(now),
+            Input::Stored(seq) => self.on_stored(seq),
+            Input::Start => self.on_start(now),
+            Input::Dial => self.on_dial(now),
+            Input::Permit => self.on_permit(now),
+            Input::Opened => self.on_opened(now),
+            Input::ConnectFailed => self.on_connect_failed(now),
+            Input::Closed(code) => self.on_closed(code, now),
+            Input::Corrupt(what) => self.on_corrupt(what, now),
+            Input::Held(held) => self.heartbeat.iter_mut().for_each(|heartbeat| heartbeat.held(held)),
+            Input::Restart { identify } => self.on_restart(identify, now),
+            Input::Close(code) => self.on_close(code, now),
+            Input::Stop => self.on_stop(),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Timer`] is due; none while nothing is awaited.
+    pub fn wait(&self) -> Option<Wait> {
+        let phase = match self.phase {
+            Phase::Stopped | Phase::Waiting | Phase::Queued | Phase::Active | Phase::Fatal => None,
+            Phase::Backoff { until } => Some(Wait { until, why: "pause before the next attempt" }),
+            Phase::Dialling { until } => Some(Wait { until, why: "connection" }),
+            Phase::AwaitingHello { until } => Some(Wait { until, why: "HELLO" }),
+            Phase::Identifying { until } => Some(Wait { until, why: "READY" }),
+            Phase::Resuming { until } => Some(Wait { until, why: "replay" }),
+        };
+        let beat = self.heartbeat.as_ref().map(|heartbeat| Wait { until: heartbeat.due(), why: "heartbeat" });
+        phase.into_iter().chain(beat).min_by_key(|wait| wait.until)
+    }
+
+    /// Its state, for people.
+    pub fn state(&self) -> ShardState {
+        match self.phase {
+            Phase::Stopped => ShardState::Stopped,
+            Phase::Backoff { .. } => ShardState::Backoff,
+            Phase::Waiting | Phase::Queued => ShardState::Queued,
+            Phase::Dialling { .. } | Phase::AwaitingHello { .. } => ShardState::Connecting,
+            Phase::Identifying { .. } => ShardState::Identifying,
+            Phase::Resuming { .. } => ShardState::Resuming,
+            Phase::Active => ShardState::Active,
+            Phase::Fatal => ShardState::Fatal,
+        }
+    }
+
+    /// The session, while there is one.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// What the shard runs as.
+    pub fn generation(&self) -> &Arc<Generation> {
+        &self.generation
+    }
+
+    /// Guilds of the shard, as far as this process has seen.
+    pub fn guilds(&self) -> &Guilds {
+        &self.guilds
+    }
+
+    /// RESUMED seen, and identifies sent.
+    pub fn tallies(&self) -> (u32, u32) {
+        (self.resumes, self.identifies)
+    }
+
+    fn on_start(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Stopped | Phase::Fatal) {
+            self.connect_again(now);
+        }
+    }
+
+    /// To resume, dial at once; to identify, wait for a turn.
+    fn connect_again(&mut self, now: Instant) {
+        if self.session.is_some() {
+            self.dial(now);
+        } else {
+            self.phase = Phase::Waiting;
+            self.asked_permit = true;
+            self.outputs.push_back(Output::RequestPermit);
+        }
+    }
+
+    fn dial(&mut self, now: Instant) {
+        let base = match &self.session {
+            Some(session) if !self.resume_url_failed => &session.resume_url,
+            _ => &self.generation.gateway_url,
+        };
+        let url = self.generation.connect_url(base);
+        self.phase = Phase::Dialling { until: now + self.generation.timeouts.connect };
+        self.outputs.push_back(Output::Connect(url));
+    }
+
+    fn on_dial(&mut self, now: Instant) {
+        if self.phase == Phase::Waiting {
+            self.dial(now);
+        }
+    }
+
+    fn on_opened(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Dialling { .. }) {
+            self.phase = Phase::AwaitingHello { until: now + self.generation.timeouts.hello };
+        }
+    }
+
+    fn on_connect_failed(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Dialling { .. }) {
+            self.resume_url_failed = true;
+            self.pause(now);
+        }
+    }
+
+    /// A permit for a turn that was given up meanwhile finds another phase; its end was told when it was given up.
+    fn on_permit(&mut self, now: Instant) {
+        if self.phase != Phase::Queued {
+            return;
+        }
+        let generation = &self.generation;
+        let identify = Identify {
+            token: generation.token.expose(),
+            intents: generation.intents,
+            shard: (self.shard, generation.total),
+            large_threshold: generation.large_threshold,
+            presence: generation.presence.as_deref(),
+        };
+        self.outputs.push_back(Output::Send(identify.encode()));
+        self.outputs.push_back(Output::PermitUsed);
+        self.identifies += 1;
+        self.phase = Phase::Identifying { until: now + generation.timeouts.ready };
+    }
+
+    fn on_payload(&mut self, payload: &[u8], header: Header, now: Instant) {
+        if !self.is_connected() {
+            return;
+        }
+        match (header.op, header.seq) {
+            (op::DISPATCH, Some(seq)) => self.on_dispatch(payload, header.kind, seq, now),
+            (op::HEARTBEAT_ACK, _) => {
+                let took = self.heartbeat.as_mut().and_then(|heartbeat| heartbeat.acknowledged(now));
+                self.outputs.extend(took.map(Output::Latency));
+            }
+            (op::HELLO, _) => self.on_hello(payload, now),
+            (op::HEARTBEAT, _) => self.on_heartbeat_wish(now),
+            (op::RECONNECT, _) => self.leave("Discord asked to reconnect (op 7)", now),
+            (op::INVALID_SESSION, _) => self.on_invalid_session(payload, now),
+            _ => {}
+        }
+    }
+
+    fn on_dispatch(&mut self, payload: &[u8], kind: EventKind, seq: u64, now: Instant) {
+        match self.phase {
+            Phase::Identifying { .. } if kind == EventKind::READY => return self.on_ready(payload, seq, now),
+            Phase::Active => {}
+            Phase::Resuming { .. } if kind == EventKind::RESUMED => self.on_resumed(),
+            Phase::Resuming { .. } => {
+                self.phase = Phase::Resuming { until: now + self.generation.timeouts.ready };
+            }
+            _ => return,
+        }
+        let Some(next) = self.session.as_ref().map(|session| session.received + 1) else { return };
+        if seq < next {
+            return;
+        }
+        if seq > next && self.is_gap(next) {
+            return self.leave(&format!("sequence {seq} came where {next} was due"), now);
+        }
+        self.gap = None;
+        self.session.iter_mut().for_each(|session| session.received = seq);
+        self.note_guild(kind, payload);
+        self.outputs.push_back(Output::Deliver(kind, seq));
+    }
+
+    /// Whether `next` must be asked for again. A replay that leaves it out, too, shows that Discord skips numbers.
+    fn is_gap(&mut self, next: u64) -> bool {
+        if self.gap == Some(next) {
+            self.gaps_are_usual = true;
+        }
+        self.gap = Some(next);
+        !self.gaps_are_usual
+    }
+
+    fn note_guild(&mut self, kind: EventKind, payload: &[u8]) {
+        if kind != EventKind::GUILD_CREATE && kind != EventKind::GUILD_DELETE {
+            return;
+        }
+        let Some(guild) = scan::guild_id(kind, payload) else { return };
+        let unavailable = scan::field(payload, "d").and_then(|data| scan::field(data, "unavailable"));
+        match (kind, unavailable) {
+            (EventKind::GUILD_CREATE, _) => self.guilds.available(guild.0),
+            (_, Some(b"true")) => self.guilds.outage(guild.0),
+            _ => self.guilds.removed(guild.0),
+        }
+    }
+
+    fn on_ready(&mut self, payload: &[u8], seq: u64, now: Instant) {
+        let Some(ready) = frame::ready(payload) else {
+            return self.on_corrupt("READY without a session", now);
+        };
+        self.guilds = Guilds::listed(&ready.guilds);
+        self.session = Some(Session { id: ready.session_id, resume_url: ready.resume_url, received: seq, stored: 0 });
+        self.settle();
+        self.outputs.push_back(Output::SessionStarted);
+        self.outputs.push_back(Output::Life(format!("identified, {} guilds", self.guilds.len())));
+        self.outputs.push_back(Output::Deliver(EventKind::READY, seq));
+        self.finish_permit();
+    }
+
+    fn on_resumed(&mut self) {
+        self.resumes += 1;
+        self.settle();
+        self.outputs.push_back(Output::Life("resumed".to_owned()));
+    }
+
+    fn settle(&mut self) {
+        self.phase = Phase::Active;
+        self.backoff.reset();
+        self.resume_url_failed = false;
+    }
+
+    fn on_hello(&mut self, payload: &[u8], now: Instant) {
+        if !matches!(self.phase, Phase::AwaitingHello { .. }) {
+            return;
+        }
+        let Some(interval) = frame::hello_interval(payload).filter(|interval| *interval > 0) else {
+            return self.on_corrupt("HELLO without a heartbeat interval", now);
+        };
+        self.heartbeat = Some(Heartbeat::start(Duration::from_millis(interval), self.random.f64(), now));
+        if let Some(session) = &self.session {
+            let resume = frame::resume(self.generation.token.expose(), &session.id, session.stored);
+            self.outputs.push_back(Output::Send(resume));
+            self.phase = Phase::Resuming { until: now + self.generation.timeouts.ready };
+        } else {
+            self.phase = Phase::Queued;
+            self.outputs.push_back(Output::PermitReady);
+        }
+    }
+
+    fn on_heartbeat_wish(&mut self, now: Instant) {
+        let Some(heartbeat) = &mut self.heartbeat else { return };
+        heartbeat.requested(now);
+        self.send_heartbeat();
+    }
+
+    fn send_heartbeat(&mut self) {
+        let seq = self.session.as_ref().map(|session| session.stored).filter(|seq| *seq > 0);
+        self.outputs.push_back(Output::Send(frame::heartbeat(seq)));
+    }
+
+    fn on_invalid_session(&mut self, payload: &[u8], now: Instant) {
+        if self.heartbeat.is_none() {
+            return;
+        }
+        if scan::field(payload, "d") == Some(b"true") && self.session.is_some() {
+            return self.leave("Discord asked to resume (op 9)", now);
+        }
+        self.lose_session();
+        self.leave("the session is not valid (op 9)", now);
+    }
+
+    fn on_stored(&mut self, seq: u64) {
+        if let Some(session) = &mut self.session {
+            session.stored = session.stored.max(seq.min(session.received));
+        }
+    }
+
+    fn on_timer(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Backoff { until } if until <= now => return self.connect_again(now),
+            Phase::Dialling { until } if until <= now => {
+                self.resume_url_failed = true;
+                return self.leave("no connection came about in time", now);
+            }
+            Phase::AwaitingHello { until } if until <= now => return self.leave("no HELLO came in time", now),
+            Phase::Identifying { until } if until <= now => return self.leave("no READY came in time", now),
+            Phase::Resuming { until } if until <= now => return self.leave("the replay stopped before RESUMED", now),
+            _ => {}
+        }
+        let beat =
+            self.heartbeat.as_mut().filter(|heartbeat| heartbeat.due() <= now).map(|heartbeat| heartbeat.beat(now));
+        match beat {
+            Some(Beat::Send) => self.send_heartbeat(),
+            Some(Beat::Zombie) => self.leave("the last heartbeat was not acknowledged", now),
+            None => {}
+        }
+    }
+
+    fn on_corrupt(&mut self, what: &str, now: Instant) {
+        if self.is_connected() {
+            self.leave(what, now);
+        }
+    }
+
+    fn on_closed(&mut self, code: Option<u16>, now: Instant) {
+        if !self.is_connected() && !matches!(self.phase, Phase::Dialling { .. }) {
+            return;
+        }
+        let action = close_action(code);
+        let hint = code.and_then(close_fact).and_then(|fact| fact.hint);
+        let words = describe_close(code);
+        let reason = hint.map_or_else(|| words.clone(), |hint| format!("{words}: {hint}"));
+        self.outputs.push_back(Output::Ended { code, reason });
+        match action {
+            CloseAction::Resume => self.come_back(now),
+            CloseAction::Identify => {
+                self.lose_session();
+                self.come_back(now);
+            }
+            CloseAction::Fatal => self.stop_for_good(),
+            CloseAction::TokenRefused => {
+                self.outputs.push_back(Output::TokenRefused);
+                self.stop_for_good();
+            }
+        }
+    }
+
+    fn stop_for_good(&mut self) {
+        self.lose_session();
+        self.disconnected();
+        self.phase = Phase::Fatal;
+    }
+
+    fn on_restart(&mut self, identify: bool, now: Instant) {
+        self.outputs
+            .push_back(Output::Life(if identify { "restarted with a new session" } else { "restarted" }.to_owned()));
+        self.give_up_connection(if identify { 1000 } else { RECONNECT_CODE });
+        if identify {
+            self.lose_session();
+        }
+        self.backoff.reset();
+        self.connect_again(now);
+    }
+
+    fn on_close(&mut self, code: u16, now: Instant) {
+        if self.is_connected() {
+            self.outputs.push_back(Output::Life(format!("closed with {code} by an operator")));
+            self.give_up_connection(code);
+            self.connect_again(now);
+        }
+    }
+
+    fn on_stop(&mut self) {
+        self.give_up_connection(RECONNECT_CODE);
+        self.phase = Phase::Stopped;
+    }
+
+    /// Leaves the connection for a reason of the protocol and comes back.
+    fn leave(&mut self, reason: &str, now: Instant) {
+        self.outputs.push_back(Output::Ended { code: None, reason: reason.to_owned() });
+        self.outputs.push_back(Output::Disconnect(RECONNECT_CODE));
+        self.come_back(now);
+    }
+
+    /// At once if the connection had worked, else after a pause.
+    fn come_back(&mut self, now: Instant) {
+        let had_worked = self.phase == Phase::Active;
+        if had_worked {
+            self.disconnected();
+            self.connect_again(now);
+        } else {
+            self.pause(now);
+        }
+    }
+
+    fn pause(&mut self, now: Instant) {
+        self.disconnected();
+        self.phase = Phase::Backoff { until: now + self.backoff.next(&mut self.random) };
+    }
+
+    fn give_up_connection(&mut self, code: u16) {
+        if self.is_connected() || matches!(self.phase, Phase::Dialling { .. }) {
+            self.outputs.push_back(Output::Disconnect(code));
+        }
+        self.disconnected();
+    }
+
+    fn disconnected(&mut self) {
+        self.heartbeat = None;
+        self.finish_permit();
+    }
+
+    fn lose_session(&mut self) {
+        if self.session.take().is_some() {
+            self.outputs.push_back(Output::SessionLost);
+        }
+    }
+
+    fn finish_permit(&mut self) {
+        if std::mem::take(&mut self.asked_permit) {
+            self.outputs.push_back(Output::PermitDone);
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::AwaitingHello { .. }
+                | Phase::Queued
+                | Phase::Identifying { .. }
+                | Phase::Resuming { .. }
+                | Phase::Active
+        )
+    }
+}

@@ -1,0 +1,18 @@
+//! `pilothouse-agent`: runs the shards of a Discord bot, delivers every event and survives restarts.
+//!
+//! The map, in reading order; each module uses only modules below it:
+//! [`agent`] composes the rest and drains it; [`control`] answers consoles and HTTP; [`fleet`] decides who
+//! may identify; [`shard`] drives sockets, one session machine each; [`sinks`] deliver to the bot;
+//! [`pipeline`] is an event's way from session to sinks; [`store`] keeps what must survive;
+//! [`gateway`] is the protocol, pure; [`telemetry`] counts and tells; [`config`] is valid by construction.
+
+pub mod agent;
+pub mod config;
+pub mod control;
+pub mod fleet;
+pub mod gateway;
+pub mod pipeline;
+pub mod shard;
+pub mod sinks;
+pub mod store;
+pub mod telemetry;

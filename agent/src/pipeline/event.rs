@@ -1,0 +1,54 @@
+//! One dispatch on its way to the sinks: the bytes as they came, and what was learned without parsing them.
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use pilothouse_shared::ids::GuildId;
+
+use super::lane::Lane;
+use crate::gateway::kind::EventKind;
+use crate::gateway::scan;
+
+/// One dispatch. Cloning copies two pointers: the payload is shared.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The session it came on; confirmations go here.
+    pub lane: Rc<Lane>,
+    /// Its sequence in that session.
+    pub seq: u64,
+    /// Its type, `t`.
+    pub kind: EventKind,
+    /// The whole gateway payload as received, `{"op":0,"t":…,"s":…,"d":…}` in Discord's key order.
+    pub payload: Bytes,
+    /// When its last byte had been read.
+    pub received: Instant,
+}
+
+impl Event {
+    /// `generation/shard/session/seq`: the same for the same event of a session, however often it is replayed.
+    pub fn id(&self) -> EventId<'_> {
+        EventId(self)
+    }
+
+    /// The guild it belongs to; none for direct messages and account-wide events. Scans the payload.
+    pub fn guild(&self) -> Option<GuildId> {
+        scan::guild_id(self.kind, &self.payload)
+    }
+
+    /// Tells the lane that one sink is done with it.
+    pub fn confirm(&self, now: Instant) {
+        self.lane.confirm(self.seq, now);
+    }
+}
+
+/// Displays an event's id without allocating.
+pub struct EventId<'a>(&'a Event);
+
+impl fmt::Display for EventId<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Event { lane, seq, .. } = self.0;
+        write!(out, "{}/{}/{}/{seq}", lane.generation, lane.shard, lane.session)
+    }
+}

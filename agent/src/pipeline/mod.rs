@@ -1,0 +1,10 @@
+//! An event's way from its session to the sinks.
+//!
+//! Contract: every dispatch of a session is opened in its [`lane::Lane`] in order and confirmed there once by
+//! every sink; the lane's confirmed sequence is what is stored, heartbeated and resumed from.
+
+pub mod event;
+pub mod lane;
+
+pub use event::Event;
+pub use lane::{Lane, Progress};

@@ -1,0 +1,399 @@
+//! The only loop of a shard: tells its machine what happened on the socket, the clock and the inbox, and does what
+//! the machine says.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{self, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use pilothouse_shared::snapshot::{CloseRow, ShardState};
+use tokio::time::{Sleep, sleep_until};
+
+use super::connection::{Buffers, Connection, Dispatch, Item};
+use super::context::{Context, Shard, ToShard};
+use super::inflate::Inflater;
+use super::socket::{ConnectError, Socket, connect};
+use crate::fleet::permits::PermitInput;
+use crate::gateway::{Input, Output, frame};
+use crate::pipeline::{Event, Lane};
+use crate::store::{Change, StoredSession};
+use crate::telemetry::clock::unix_ms;
+
+/// Reads of one shard before others have their turn.
+const READS_A_TURN: usize = 8;
+
+type Dial = Pin<Box<dyn Future<Output = Result<(Socket, Vec<u8>), ConnectError>>>>;
+
+enum Link {
+    None,
+    Dialling(Dial),
+    Open(Box<Connection>),
+}
+
+/// Drives one shard until it is stopped.
+pub struct Driver {
+    shard: Rc<Shard>,
+    context: Rc<Context>,
+    link: Link,
+    timer: Pin<Box<Sleep>>,
+    /// What the timer is set to.
+    armed: Option<Instant>,
+    /// Counts changes of the link, so that a poll goes on until nothing changes.
+    changes: u32,
+    /// The payload that the machine looks at.
+    payload: Range<usize>,
+    /// Dispatches of the present turn; the buffer is the worker's.
+    dispatches: Vec<Dispatch>,
+    stopped: bool,
+}
+
+impl Driver {
+    /// Drives `shard` from where its machine stands.
+    pub fn new(shard: Rc<Shard>, context: Rc<Context>) -> Self {
+        Self {
+            shard,
+            context,
+            link: Link::None,
+            timer: Box::pin(sleep_until(tokio::time::Instant::now())),
+            armed: None,
+            changes: 0,
+            payload: 0..0,
+            dispatches: Vec::new(),
+            stopped: false,
+        }
+    }
+
+    /// Runs until [`ToShard::Stop`].
+    pub async fn run(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+    }
+
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
+        self.tell_stored();
+        loop {
+            let changes = self.changes;
+            self.poll_inbox(cx);
+            if self.stopped {
+                self.show_state();
+                return Poll::Ready(());
+            }
+            self.poll_dial(cx);
+            self.poll_reads(cx);
+            self.poll_timer(cx);
+            self.poll_write(cx);
+            if self.changes == changes {
+                break;
+            }
+        }
+        self.show_state();
+        Poll::Pending
+    }
+
+    fn tell_stored(&mut self) {
+        if let Some(lane) = &*self.shard.lane.borrow() {
+            self.shard.machine.borrow_mut().handle(Input::Stored(lane.stored()), Instant::now());
+        }
+    }
+
+    fn poll_inbox(&mut self, cx: &mut task::Context<'_>) {
+        while let Some(message) = self.shard.next_message(cx.waker()) {
+            self.stopped |= matches!(message, ToShard::Stop);
+            self.handle(message.input(), Instant::now());
+        }
+    }
+
+    fn poll_dial(&mut self, cx: &mut task::Context<'_>) {
+        let Link::Dialling(dial) = &mut self.link else { return };
+        let Poll::Ready(dialled) = dial.as_mut().poll(cx) else { return };
+        self.changes += 1;
+        let now = Instant::now();
+        match dialled {
+            Ok((socket, behind)) => {
+                let compression = self.shard.machine.borrow().generation().compression;
+                self.link = Link::Open(Box::new(Connection::new(socket, Inflater::new(compression))));
+                self.handle(Input::Opened, now);
+                self.digest(&behind, now);
+            }
+            Err(error) => {
+                self.link = Link::None;
+                self.note_close(None, format!("no connection: {error}"), now);
+                self.handle(Input::ConnectFailed, now);
+            }
+        }
+    }
+
+    fn poll_reads(&mut self, cx: &mut task::Context<'_>) {
+        for _ in 0..READS_A_TURN {
+            if self.is_held(cx) || !self.poll_read(cx) {
+                return;
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    /// Reads once; whether there may be more.
+    fn poll_read(&mut self, cx: &mut task::Context<'_>) -> bool {
+        let Link::Open(connection) = &mut self.link else { return false };
+        let context = Rc::clone(&self.context);
+        let mut read = context.read.borrow_mut();
+        let Poll::Ready(result) = connection.poll_read(cx, &mut read) else { return false };
+        let now = Instant::now();
+        match result {
+            Ok(0) => self.lost(io::ErrorKind::UnexpectedEof.into(), now),
+            Ok(count) => self.digest(&read[..count], now),
+            Err(error) => self.lost(error, now),
+        }
+        true
+    }
+
+    fn lost(&mut self, error: io::Error, now: Instant) {
+        self.set_link(Link::None);
+        self.handle(Input::Closed(None), now);
+        tracing::debug!(shard = self.shard.id, %error, "connection lost");
+    }
+
+    /// Takes in what a read brought, then hands its dispatches over.
+    fn digest(&mut self, mut input: &[u8], now: Instant) {
+        let context = Rc::clone(&self.context);
+        let mut buffers = context.buffers.borrow_mut();
+        buffers.begin_turn();
+        self.dispatches = std::mem::take(&mut buffers.dispatches);
+        let size = input.len();
+        while let Link::Open(connection) = &mut self.link {
+            match connection.next_item(&mut input, &mut buffers) {
+                Some(Item::Payload(range)) => self.on_payload(&buffers.payloads, range, now),
+                Some(Item::Closed(code)) => self.on_peer_closed(code, now),
+                Some(Item::Broken(what)) => self.on_broken(&what, now),
+                None => break,
+            }
+        }
+        self.deliver(&mut buffers, size, now);
+        if let Link::Open(connection) = &mut self.link {
+            connection.end_turn(&mut buffers);
+        }
+        buffers.dispatches = std::mem::take(&mut self.dispatches);
+    }
+
+    fn on_payload(&mut self, payloads: &[u8], range: Range<usize>, now: Instant) {
+        let payload = &payloads[range.clone()];
+        match frame::sniff(payload) {
+            Some(header) => {
+                self.payload = range;
+                self.handle(Input::Payload(payload, header), now);
+            }
+            None => self.on_broken("a payload without an opcode", now),
+        }
+    }
+
+    fn on_peer_closed(&mut self, code: Option<u16>, now: Instant) {
+        self.leave(code.unwrap_or(1000));
+        self.handle(Input::Closed(code), now);
+    }
+
+    fn on_broken(&mut self, what: &str, now: Instant) {
+        self.handle(Input::Corrupt(what), now);
+        self.set_link(Link::None);
+    }
+
+    /// One allocation holds all payloads of a turn; each event is a slice of it.
+    fn deliver(&mut self, buffers: &mut Buffers, size: usize, now: Instant) {
+        self.count(buffers.payloads.len(), size, now);
+        let Some(lane) = self.shard.lane.borrow().clone().filter(|_| !self.dispatches.is_empty()) else {
+            self.dispatches.clear();
+            return;
+        };
+        let sinks = &self.context.sinks;
+        let count = u8::try_from(sinks.len()).expect("the configuration allows few sinks");
+        self.dispatches.iter().for_each(|dispatch| lane.open(dispatch.seq, now, count));
+        if sinks.is_empty() {
+            self.dispatches.clear();
+            return;
+        }
+        let end = self.dispatches.last().map_or(0, |dispatch| dispatch.payload.end);
+        let payloads = Bytes::copy_from_slice(&buffers.payloads[..end]);
+        let events = self.dispatches.drain(..).map(|Dispatch { kind, seq, payload }| Event {
+            lane: Rc::clone(&lane),
+            seq,
+            kind,
+            payload: payloads.slice(payload),
+            received: now,
+        });
+        buffers.events.extend(events);
+        sinks.iter().for_each(|sink| sink.push(&buffers.events));
+        buffers.events.clear();
+    }
+
+    fn count(&self, raw: usize, size: usize, now: Instant) {
+        let mut tally = self.shard.tally.borrow_mut();
+        tally.bytes_in += size as u64;
+        tally.bytes_raw += raw as u64;
+        if self.dispatches.is_empty() {
+            return;
+        }
+        let mut kinds = self.context.kinds.borrow_mut();
+        for dispatch in &self.dispatches {
+            kinds[dispatch.kind.index()] += 1;
+            tally.kinds[dispatch.kind.index()] += 1;
+        }
+        tally.events += self.dispatches.len() as u64;
+        tally.last_dispatch = Some(now);
+    }
+
+    /// Whether the socket must not be read now, because too much is unconfirmed.
+    fn is_held(&self, cx: &mut task::Context<'_>) -> bool {
+        let limit = self.context.max_unconfirmed;
+        let held = self.shard.held.get();
+        let bound = if held { limit.div_ceil(2) } else { limit };
+        let lane = self.shard.lane.borrow();
+        let full = lane.as_ref().filter(|lane| lane.outstanding() >= bound);
+        if let Some(lane) = full {
+            lane.await_below(limit.div_ceil(2), cx.waker().clone());
+        }
+        if held != full.is_some() {
+            self.shard.held.set(full.is_some());
+            self.shard.machine.borrow_mut().handle(Input::Held(full.is_some()), Instant::now());
+        }
+        full.is_some()
+    }
+
+    fn poll_timer(&mut self, cx: &mut task::Context<'_>) {
+        loop {
+            let until = self.shard.machine.borrow().wait().map(|wait| wait.until);
+            let Some(until) = until else {
+                self.armed = None;
+                return;
+            };
+            if self.armed != Some(until) {
+                self.armed = Some(until);
+                self.timer.as_mut().reset(until.into());
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.armed = None;
+            self.handle(Input::Timer, Instant::now());
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut task::Context<'_>) {
+        let Link::Open(connection) = &mut self.link else { return };
+        if let Poll::Ready(Err(error)) = connection.poll_write(cx) {
+            self.lost(error, Instant::now());
+        }
+    }
+
+    fn handle(&mut self, input: Input<'_>, now: Instant) {
+        self.shard.machine.borrow_mut().handle(input, now);
+        loop {
+            let output = self.shard.machine.borrow_mut().poll_output();
+            match output {
+                Some(output) => self.perform(output, now),
+                None => break,
+            }
+        }
+    }
+
+    fn perform(&mut self, output: Output, now: Instant) {
+        let id = self.shard.id;
+        match output {
+            Output::Deliver(kind, seq) => self.dispatches.push(Dispatch { kind, seq, payload: self.payload.clone() }),
+            Output::Send(text) => {
+                if let Link::Open(connection) = &mut self.link {
+                    connection.send(&text);
+                    self.changes += 1;
+                }
+            }
+            Output::Connect(url) => self.dial(url),
+            Output::Disconnect(code) => self.leave(code),
+            Output::RequestPermit => self.context.permits.push(PermitInput::Request(id)),
+            Output::PermitReady => self.context.permits.push(PermitInput::Ready(id)),
+            Output::PermitUsed => self.context.permits.push(PermitInput::Used(id)),
+            Output::PermitDone => self.context.permits.push(PermitInput::Done(id)),
+            Output::TokenRefused => self.context.permits.push(PermitInput::Hold(TOKEN_REFUSED.to_owned())),
+            Output::SessionStarted => self.start_session(now),
+            Output::SessionLost => self.lose_session(),
+            Output::Latency(took) => {
+                let ms = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
+                self.shard.tally.borrow_mut().latency = Some((ms, now));
+            }
+            Output::Ended { code, reason } => self.note_close(code, reason, now),
+            Output::Life(text) => {
+                tracing::debug!(shard = id, "{text}");
+                self.shard.tally.borrow_mut().note(text, now);
+            }
+        }
+    }
+
+    fn dial(&mut self, url: String) {
+        let tls = self.context.tls.clone();
+        let turn = self.context.pace.next_turn(Instant::now());
+        self.set_link(Link::Dialling(Box::pin(async move {
+            sleep_until(turn.into()).await;
+            connect(&url, tls).await
+        })));
+    }
+
+    fn leave(&mut self, code: u16) {
+        if let Link::Open(connection) = self.set_link(Link::None) {
+            self.context.leaving.spawn(connection.leave(code));
+        }
+    }
+
+    fn set_link(&mut self, link: Link) -> Link {
+        self.changes += 1;
+        std::mem::replace(&mut self.link, link)
+    }
+
+    fn start_session(&mut self, now: Instant) {
+        let machine = self.shard.machine.borrow();
+        let Some(session) = machine.session() else { return };
+        let generation = machine.generation();
+        let since_ms = unix_ms(now);
+        let progress = Rc::clone(&self.context.progress);
+        let lane = Lane::new(generation.number, self.shard.id, &session.id, session.stored, progress);
+        *self.shard.lane.borrow_mut() = Some(lane);
+        self.shard.tally.borrow_mut().session_since = Some(since_ms);
+        self.context.changes.push(Change::Put(StoredSession {
+            generation: generation.number,
+            shard: self.shard.id,
+            total: generation.total,
+            session_id: session.id.clone(),
+            resume_url: session.resume_url.clone(),
+            confirmed: session.stored,
+            version: generation.version,
+            compression: generation.compression,
+            since_ms,
+        }));
+    }
+
+    fn lose_session(&mut self) {
+        let generation = self.shard.machine.borrow().generation().number;
+        *self.shard.lane.borrow_mut() = None;
+        self.shard.tally.borrow_mut().session_since = None;
+        self.context.changes.push(Change::Remove { generation, shard: self.shard.id });
+    }
+
+    fn note_close(&self, code: Option<u16>, reason: String, now: Instant) {
+        tracing::info!(shard = self.shard.id, code, "connection ended: {reason}");
+        let mut tally = self.shard.tally.borrow_mut();
+        tally.note(format!("connection ended: {reason}"), now);
+        tally.close = Some(CloseRow { code, reason, at: unix_ms(now) });
+    }
+
+    fn show_state(&self) {
+        let state = match self.shard.machine.borrow().state() {
+            ShardState::Active if self.shard.held.get() => ShardState::Held,
+            state => state,
+        };
+        let mut tally = self.shard.tally.borrow_mut();
+        if tally.state.0 != state {
+            tally.state = (state, Instant::now());
+        }
+    }
+}
+
+const TOKEN_REFUSED: &str = "Discord refuses the token (4004): set TOKEN to the bot's current token and restart";

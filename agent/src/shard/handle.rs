@@ -1,0 +1,92 @@
+//! Reaches the shards of this agent from any thread: commands in, details out.
+
+use std::sync::Arc;
+
+use pilothouse_shared::snapshot::ShardDetail;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::fleet::placement::Placement;
+
+/// What can be asked of one shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ShardCommand {
+    /// Close the connection and come back: by a resume, or with a new session.
+    Restart {
+        /// Spend an identify on a new session.
+        identify: bool,
+    },
+    /// Close the connection with this code, then do what the code asks for.
+    Close {
+        /// 3000 to 4999.
+        code: u16,
+    },
+}
+
+/// A message to a worker's thread.
+#[derive(Debug)]
+pub enum ToWorker {
+    /// For one of its shards.
+    Command(u32, ShardCommand),
+    /// Describe one of its shards.
+    Detail(u32, oneshot::Sender<ShardDetail>),
+    /// The shard's turn to identify is near.
+    Dial(u32),
+    /// The permit that the shard waits for.
+    Permit(u32),
+    /// Leave every connection so that it can be resumed, let the sinks finish, store, end.
+    Stop,
+}
+
+/// Reaches every shard of this agent. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Shards {
+    placement: Placement,
+    total: u32,
+    workers: Arc<[mpsc::Sender<ToWorker>]>,
+}
+
+/// The shard's worker has ended: the agent is shutting down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the agent is shutting down")]
+pub struct Gone;
+
+impl Shards {
+    /// Over the inboxes of the workers, in their order.
+    pub fn new(placement: Placement, total: u32, workers: Arc<[mpsc::Sender<ToWorker>]>) -> Self {
+        Self { placement, total, workers }
+    }
+
+    /// Shards of the bot in all.
+    pub fn total(&self) -> u32 {
+        self.total
+    }
+
+    /// Passes a command on; its effect shows in the shard's state.
+    ///
+    /// # Errors
+    /// [`Gone`] while shutting down.
+    pub async fn command(&self, shard: u32, command: ShardCommand) -> Result<(), Gone> {
+        self.tell(shard, ToWorker::Command(shard, command)).await
+    }
+
+    /// One shard in depth; none where it does not exist or the agent is shutting down.
+    pub async fn detail(&self, shard: u32) -> Option<ShardDetail> {
+        let (answer, detail) = oneshot::channel();
+        self.tell(shard, ToWorker::Detail(shard, answer)).await.ok()?;
+        detail.await.ok()
+    }
+
+    /// Tells every worker to stop.
+    pub(crate) async fn stop(&self) {
+        for worker in self.workers.iter() {
+            // A worker that has ended is stopped.
+            let _ = worker.send(ToWorker::Stop).await;
+        }
+    }
+
+    /// Sends to the worker that runs `shard`.
+    pub(crate) async fn tell(&self, shard: u32, message: ToWorker) -> Result<(), Gone> {
+        let worker = self.placement.worker(shard);
+        self.workers[usize::from(worker)].send(message).await.map_err(|_| Gone)
+    }
+}

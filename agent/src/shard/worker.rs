@@ -1,0 +1,288 @@
+//! A worker: an OS thread with its own single-threaded runtime, its shards pinned to it, its own instance of every sink.
+
+use std::cell::RefCell;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use hdrhistogram::Histogram;
+use pilothouse_shared::snapshot::ShardRow;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::connection::Buffers;
+use super::context::{Context, Outbox, Pace, Shard, ToShard};
+use super::driver::Driver;
+use super::handle::ToWorker;
+use super::row;
+use crate::fleet::permits::PermitInput;
+use crate::gateway::Machine;
+use crate::gateway::kind::EventKind;
+use crate::gateway::session::{Generation, Session};
+use crate::pipeline::{Lane, Progress};
+use crate::sinks::{SinkFactory, SinkReport};
+use crate::store::{Change, SessionTag, StoreWriter, StoredSession};
+
+/// Confirmed sequences are stored this often.
+const STORE_EVERY: Duration = Duration::from_millis(200);
+/// Samples are taken this often; a rate looks back two of them.
+const SAMPLE_EVERY: Duration = Duration::from_millis(500);
+/// Longest wait at shutdown for sinks to confirm what is open; what is not is replayed after the restart.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What a worker is made of.
+pub struct Plan {
+    /// Name of the agent.
+    pub agent: String,
+    /// Number of the worker.
+    pub worker: u16,
+    /// Its shards, each with the session to resume.
+    pub shards: Vec<(u32, Option<StoredSession>)>,
+    /// What they run as.
+    pub generation: Arc<Generation>,
+    /// Makes this worker's instances of the sinks, on its thread.
+    pub sinks: SinkFactory,
+    /// TLS of every connection.
+    pub tls: Arc<rustls::ClientConfig>,
+    /// Unconfirmed events of a session at which its socket is held.
+    pub max_unconfirmed: u32,
+    /// Messages to the worker.
+    pub inbox: mpsc::Receiver<ToWorker>,
+    /// To the fleet.
+    pub permits: mpsc::Sender<PermitInput>,
+    /// To the sampler.
+    pub samples: mpsc::Sender<Sample>,
+    /// To the store.
+    pub store: StoreWriter,
+}
+
+/// What a worker counted, and its shards' rows.
+#[derive(Debug)]
+pub struct Sample {
+    /// Number of the worker.
+    pub worker: u16,
+    /// Its shards.
+    pub rows: Vec<ShardRow>,
+    /// Dispatches since the start by [`EventKind::index`].
+    pub kinds: Vec<u64>,
+    /// Events confirmed since the start.
+    pub delivered: u64,
+    /// Times from socket to confirmation since the last sample, microseconds.
+    pub latency: Histogram<u32>,
+    /// Its instances of the sinks.
+    pub sinks: Vec<SinkReport>,
+}
+
+/// Starts the worker's thread; it ends after [`ToWorker::Stop`].
+///
+/// # Errors
+/// The thread or a sink could not be started.
+pub fn spawn(plan: Plan) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+    let name = format!("worker-{}", plan.worker);
+    let handle = thread::Builder::new().name(name).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        LocalSet::new().block_on(&runtime, work(plan))
+    })?;
+    Ok(handle)
+}
+
+async fn work(plan: Plan) -> anyhow::Result<()> {
+    let Plan { agent, worker, shards, generation, sinks, tls, max_unconfirmed, inbox, permits, samples, store } = plan;
+    let now = Instant::now();
+    let context = Rc::new(Context {
+        agent,
+        worker,
+        read: Context::read_buffer(),
+        buffers: RefCell::new(Buffers::default()),
+        sinks: sinks()?,
+        progress: Progress::new(),
+        kinds: RefCell::new(vec![0; EventKind::NAMES.len()]),
+        tls,
+        max_unconfirmed: max_unconfirmed as usize,
+        pace: Pace::new(now),
+        leaving: Default::default(),
+        permits: Outbox::default(),
+        changes: Outbox::default(),
+    });
+    let shards: Rc<[Rc<Shard>]> =
+        shards.into_iter().map(|(id, stored)| create(id, stored, &generation, &context, now)).collect();
+    for shard in shards.iter() {
+        spawn_local(supervise(Rc::clone(shard), Rc::clone(&context)));
+        shard.tell(ToShard::Start);
+    }
+    spawn_local(forward_permits(Rc::clone(&context), permits));
+    let storing = spawn_local(keep_stored(Rc::clone(&context), Rc::clone(&shards), store.clone()));
+    spawn_local(sample(Rc::clone(&context), Rc::clone(&shards), samples));
+    answer(inbox, &shards, &context).await;
+    drain(&shards, &context).await;
+    storing.abort();
+    store_now(&context, &shards, &store).await;
+    Ok(())
+}
+
+fn create(
+    id: u32,
+    stored: Option<StoredSession>,
+    generation: &Arc<Generation>,
+    context: &Context,
+    now: Instant,
+) -> Rc<Shard> {
+    let session = stored.as_ref().map(|stored| Session {
+        id: stored.session_id.clone(),
+        resume_url: stored.resume_url.clone(),
+        received: stored.confirmed,
+        stored: stored.confirmed,
+    });
+    let lane = session.as_ref().map(|session| lane(id, session, generation, context));
+    let machine = Machine::new(id, Arc::clone(generation), session, fastrand::u64(..));
+    let shard = Shard::new(id, machine, lane, now);
+    shard.tally.borrow_mut().session_since = stored.map(|stored| stored.since_ms);
+    shard
+}
+
+fn lane(id: u32, session: &Session, generation: &Generation, context: &Context) -> Rc<Lane> {
+    Lane::new(generation.number, id, &session.id, session.stored, Rc::clone(&context.progress))
+}
+
+/// Runs the shard's driver; a panic in it costs this shard its connection, and nobody else anything.
+async fn supervise(shard: Rc<Shard>, context: Rc<Context>) {
+    loop {
+        let driver = Driver::new(Rc::clone(&shard), Rc::clone(&context));
+        if AssertUnwindSafe(driver.run()).catch_unwind().await.is_ok() {
+            return;
+        }
+        tracing::error!(shard = shard.id, "the shard's driver panicked; it starts again from its stored session");
+        start_over(&shard, &context);
+    }
+}
+
+/// A new machine and a new lane from what is stored: what was received but not confirmed is replayed.
+fn start_over(shard: &Shard, context: &Context) {
+    let generation = Arc::clone(shard.machine.borrow().generation());
+    let session = shard.machine.borrow().session().cloned();
+    let session = session.map(|session| Session { received: session.stored, ..session });
+    *shard.lane.borrow_mut() = session.as_ref().map(|session| lane(shard.id, session, &generation, context));
+    *shard.machine.borrow_mut() = Machine::new(shard.id, generation, session, fastrand::u64(..));
+    context.permits.push(PermitInput::Done(shard.id));
+    shard.tally.borrow_mut().note("restarted after a fault of the agent".to_owned(), Instant::now());
+    shard.tell(ToShard::Start);
+}
+
+async fn forward_permits(context: Rc<Context>, permits: mpsc::Sender<PermitInput>) {
+    loop {
+        context.permits.filled().await;
+        for input in context.permits.take() {
+            if permits.send(input).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Stores confirmed sequences in batches, and new or lost sessions at once.
+async fn keep_stored(context: Rc<Context>, shards: Rc<[Rc<Shard>]>, store: StoreWriter) {
+    loop {
+        tokio::select! {
+            () = context.changes.filled() => {}
+            () = sleep(STORE_EVERY) => {}
+        }
+        store_now(&context, &shards, &store).await;
+    }
+}
+
+async fn store_now(context: &Context, shards: &[Rc<Shard>], store: &StoreWriter) {
+    let mut changes = context.changes.take();
+    let mut moved = Vec::new();
+    for lane in shards.iter().filter_map(|shard| shard.lane.borrow().clone()) {
+        let seq = lane.confirmed();
+        if seq > lane.stored() {
+            let session = SessionTag::of(&lane.session);
+            changes.push(Change::Confirmed { generation: lane.generation, shard: lane.shard, session, seq });
+            moved.push((lane, seq));
+        }
+    }
+    if changes.is_empty() {
+        return;
+    }
+    let (done, stored) = oneshot::channel();
+    if let Err(changes) = store.save(changes, done) {
+        tracing::error!("the store is behind: trying again in a second");
+        sleep(Duration::from_secs(1)).await;
+        changes.into_iter().for_each(|change| context.changes.push(change));
+        return;
+    }
+    if stored.await.is_ok() {
+        moved.into_iter().for_each(|(lane, seq)| lane.set_stored(seq));
+    }
+}
+
+async fn sample(context: Rc<Context>, shards: Rc<[Rc<Shard>]>, samples: mpsc::Sender<Sample>) {
+    let mut tick = interval(SAMPLE_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut before = vec![[0_u64; 2]; shards.len()];
+    loop {
+        tick.tick().await;
+        let now = Instant::now();
+        let rows = shards.iter().zip(&mut before).map(|(shard, before)| {
+            let events = shard.tally.borrow().events;
+            let rate = u32::try_from(events - before[0]).unwrap_or(u32::MAX);
+            *before = [before[1], events];
+            row::row(shard, &context, rate, now)
+        });
+        let sample = Sample {
+            worker: context.worker,
+            rows: rows.collect(),
+            kinds: context.kinds.borrow().clone(),
+            delivered: context.progress.delivered(),
+            latency: context.progress.take_latency(),
+            sinks: context.sinks.iter().map(|sink| sink.report()).collect(),
+        };
+        // A sampler that is behind gets the next one.
+        if let Err(mpsc::error::TrySendError::Closed(_)) = samples.try_send(sample) {
+            return;
+        }
+    }
+}
+
+/// Passes messages on until the worker is to stop.
+async fn answer(mut inbox: mpsc::Receiver<ToWorker>, shards: &[Rc<Shard>], context: &Context) {
+    let find = |id: u32| shards.iter().position(|shard| shard.id == id).map(|at| &shards[at]);
+    while let Some(message) = inbox.recv().await {
+        match message {
+            ToWorker::Stop => return,
+            ToWorker::Dial(id) => find(id).into_iter().for_each(|shard| shard.tell(ToShard::Dial)),
+            ToWorker::Permit(id) => find(id).into_iter().for_each(|shard| shard.tell(ToShard::Permit)),
+            ToWorker::Command(id, command) => {
+                find(id).into_iter().for_each(|shard| shard.tell(ToShard::Command(command)));
+            }
+            ToWorker::Detail(id, answer) => {
+                if let Some(shard) = find(id) {
+                    let now = Instant::now();
+                    let row = row::row(shard, context, 0, now);
+                    // Whoever asked may have left.
+                    let _ = answer.send(row::detail(shard, row, now));
+                }
+            }
+        }
+    }
+}
+
+/// Leaves every connection, then waits for the sinks to confirm what is open.
+async fn drain(shards: &[Rc<Shard>], context: &Context) {
+    shards.iter().for_each(|shard| shard.tell(ToShard::Stop));
+    let lanes: Vec<Rc<Lane>> = shards.iter().filter_map(|shard| shard.lane.borrow().clone()).collect();
+    let confirmed = async {
+        while lanes.iter().any(|lane| lane.outstanding() > 0) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if timeout(DRAIN, confirmed).await.is_err() {
+        let open: usize = lanes.iter().map(|lane| lane.outstanding()).sum();
+        tracing::warn!("{open} events are not confirmed by the bot; Discord replays them after the restart");
+    }
+    context.leaving.all_left().await;
+}

@@ -1,0 +1,209 @@
+//! What must survive the process: sessions with their confirmed sequences, and the identify budget.
+//!
+//! Contract: what [`StoreWriter::save`] reports as done survives kill -9 and power loss. A confirmed sequence is
+//! never combined with another session than its own. `file` is the database, `writer` the thread that writes.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use redb::Database;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Compression;
+
+mod file;
+mod writer;
+
+pub use writer::StoreWriter;
+
+const FILE: &str = "store.redb";
+
+/// A session that can be resumed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StoredSession {
+    /// Its generation.
+    pub generation: u32,
+    /// Its shard.
+    pub shard: u32,
+    /// Shards of its generation.
+    pub total: u32,
+    /// As READY gave it.
+    pub session_id: String,
+    /// Where it is resumed.
+    pub resume_url: String,
+    /// The last sequence up to which every sink confirmed every event.
+    pub confirmed: u64,
+    /// API version it was opened with.
+    pub version: u8,
+    /// Compression it was opened with.
+    pub compression: Compression,
+    /// When it was identified, Unix milliseconds.
+    pub since_ms: u64,
+}
+
+/// Identifies left, of the whole token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Budget {
+    /// Granted for a day.
+    pub total: u32,
+    /// Left of them.
+    pub remaining: u32,
+    /// When they are granted anew, Unix milliseconds.
+    pub resets_at_ms: u64,
+}
+
+/// Stands for a session id where only a fixed size has room; a sequence counts only together with the session it is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionTag(u64);
+
+impl SessionTag {
+    /// The tag of a session id; the same in every run.
+    pub fn of(session_id: &str) -> Self {
+        // FNV-1a: std's hasher may differ between builds, and this one is kept on disk.
+        let hash = session_id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        Self(hash)
+    }
+}
+
+/// One change to what is stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// A session began; replaces its shard's one of the same generation.
+    Put(StoredSession),
+    /// A session's confirmed sequence moved. Ignored unless the session is the stored one.
+    Confirmed {
+        /// Generation of the session.
+        generation: u32,
+        /// Shard of the session.
+        shard: u32,
+        /// The session.
+        session: SessionTag,
+        /// Its confirmed sequence.
+        seq: u64,
+    },
+    /// The session can no longer be resumed.
+    Remove {
+        /// Generation of the session.
+        generation: u32,
+        /// Shard of the session.
+        shard: u32,
+    },
+    /// The identify budget changed.
+    Budget(Budget),
+}
+
+impl Change {
+    /// The confirmed sequence of a session moved.
+    pub fn confirmed(session: &StoredSession, seq: u64) -> Self {
+        let StoredSession { generation, shard, ref session_id, .. } = *session;
+        Self::Confirmed { generation, shard, session: SessionTag::of(session_id), seq }
+    }
+}
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it open.
+    #[error("the data folder {} is in use by another agent", .0.display())]
+    InUse(PathBuf),
+    /// The folder or file cannot be used.
+    #[error("cannot use the data folder {}: {reason}", .path.display())]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The store as found at the start.
+#[derive(Debug)]
+pub struct Store {
+    database: Database,
+    path: PathBuf,
+    contents: file::Contents,
+    set_aside: Option<PathBuf>,
+}
+
+impl Store {
+    /// Opens or makes the store in the data folder; an unreadable one is set aside and a new one made.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the folder cannot be used or another agent uses it.
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        let unusable = |err: &dyn std::fmt::Display| StoreError::unusable(data_dir, err);
+        make_private(data_dir).map_err(|err| unusable(&err))?;
+        let path = data_dir.join(FILE);
+        let (found, set_aside) = match file::open(&path) {
+            Err(err) if is_unreadable(&err) => {
+                let aside = set_aside(&path).map_err(|err| unusable(&err))?;
+                (file::open(&path), Some(aside))
+            }
+            found => (found, None),
+        };
+        let (database, contents) = found.map_err(|err| match err {
+            redb::Error::DatabaseAlreadyOpen => StoreError::InUse(data_dir.to_owned()),
+            err => unusable(&err),
+        })?;
+        Ok(Self { database, path, contents, set_aside })
+    }
+
+    /// The sessions that can be resumed, by generation and shard.
+    pub fn sessions(&self) -> &[StoredSession] {
+        &self.contents.sessions
+    }
+
+    /// The budget as last saved.
+    pub fn budget(&self) -> Option<Budget> {
+        self.contents.budget
+    }
+
+    /// Where an unreadable store was put, if one was found.
+    pub fn set_aside(&self) -> Option<&Path> {
+        self.set_aside.as_deref()
+    }
+
+    /// Starts the thread that writes.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn into_writer(self) -> Result<StoreWriter, StoreError> {
+        let Self { database, path, contents, .. } = self;
+        StoreWriter::start(database, path.clone(), &contents.sessions).map_err(|err| StoreError::unusable(&path, &err))
+    }
+}
+
+impl StoreError {
+    fn unusable(path: &Path, err: &dyn std::fmt::Display) -> Self {
+        Self::Unusable { path: path.to_owned(), reason: err.to_string() }
+    }
+}
+
+/// Makes the folder, for its owner alone: session ids and the console's token are in it.
+fn make_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// The file's content is at fault, not the folder, the disk or another agent.
+fn is_unreadable(err: &redb::Error) -> bool {
+    match err {
+        redb::Error::DatabaseAlreadyOpen => false,
+        redb::Error::Io(err) => matches!(err.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof),
+        _ => true,
+    }
+}
+
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let aside = path.with_file_name(format!("{FILE}.unreadable-{now}"));
+    fs::rename(path, &aside)?;
+    Ok(aside)
+}
+
+#[cfg(test)]
+mod tests;

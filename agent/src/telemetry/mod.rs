@@ -1,0 +1,8 @@
+//! Counts and tells: samples of the workers, snapshots for consoles, logs.
+
+pub mod clock;
+pub mod findings;
+pub mod logs;
+pub mod process;
+pub mod sampler;
+pub mod snapshot;

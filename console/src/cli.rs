@@ -1,0 +1,215 @@
+//! The command line: what is asked, of which agent, and the exit code of every outcome.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use pilothouse_shared::command::Command;
+use pilothouse_shared::selector::Selector;
+use pilothouse_shared::{paths, wire};
+
+use crate::address::{Address, Token};
+use crate::app;
+use crate::link::Peer;
+use crate::model::Look;
+use crate::plain::{self, Failure, Output, Question};
+use crate::theme::Depth;
+
+const EXIT_CODES: &str = "Exit codes:
+  0    done
+  1    the agent did not do what was asked
+  2    wrong arguments or settings
+  3    the agent cannot be reached
+  4    the agent refused: token, address or version
+  70   pilothouse itself failed; a report was written
+  128+ ended by a signal";
+
+/// The terminal that steers Pilothouse agents
+#[derive(Parser, Debug)]
+#[command(name = "pilothouse", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Agent to attach to: ws://host:port (this machine) or wss://host:port
+    #[arg(long, global = true, env = "PILOTHOUSE_AGENT", default_value_t = default_agent())]
+    pub agent: String,
+    /// Token of the agent; without it the one in the data folder on this machine
+    #[arg(long, global = true, env = "PILOTHOUSE_CONSOLE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Data folder of the agent on this machine
+    #[arg(long, global = true, env = "PILOTHOUSE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Allow ws:// to another machine: anyone on the way can read the token
+    #[arg(long, global = true)]
+    pub insecure: bool,
+    /// Colours
+    #[arg(long, value_enum, env = "PILOTHOUSE_THEME")]
+    pub theme: Option<Look>,
+    /// Write ASCII only (by itself where the locale is not UTF-8)
+    #[arg(long)]
+    pub ascii: bool,
+    /// Leave the mouse to the terminal
+    #[arg(long)]
+    pub no_mouse: bool,
+    /// What to do instead of opening the terminal
+    #[command(subcommand)]
+    pub ask: Option<Ask>,
+}
+
+/// What can be asked without a terminal.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Ask {
+    /// Tell the totals: shards by state, rates, budget, sinks, findings
+    Status {
+        /// How to write it
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// List shards
+    Shards {
+        /// Which shards: 3, 0-15, state=resuming, agent=eu-1, lag>250ms, *
+        #[arg(default_value = "*")]
+        shards: Selector,
+        /// How to write it
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Run a command line, as behind `:` in the terminal: exec "restart 3"
+    Exec {
+        /// The line
+        line: String,
+        /// How to write the answer
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Fail on purpose, to see that the terminal survives it
+    #[command(hide = true)]
+    DebugPanic,
+}
+
+fn default_agent() -> String {
+    format!("ws://{}", wire::DEFAULT_LISTEN)
+}
+
+/// Runs what the arguments ask for.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match start(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("pilothouse: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let peer = peer(cli)?;
+    let question = cli.ask.as_ref().and_then(|ask| question(ask).transpose()).transpose()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("console-link")
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    if let Some((question, output)) = question {
+        return Ok(outcome(runtime.block_on(plain::run(&peer, &question, output))));
+    }
+    if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
+        anyhow::bail!(
+            "this is no terminal: use `pilothouse status`, `pilothouse shards` or `pilothouse exec \"LINE\"`"
+        );
+    }
+    let code = runtime.block_on(app::run(peer, options(cli)))?;
+    // The thread that reads keys cannot be interrupted; it ends with the process.
+    runtime.shutdown_background();
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+fn peer(cli: &Cli) -> anyhow::Result<Peer> {
+    let address = Address::parse(&cli.agent, cli.insecure).map_err(anyhow::Error::msg)?;
+    let data_dir = cli.data_dir.clone().unwrap_or_else(|| paths::data_dir(|name| std::env::var_os(name)));
+    let token = Token::new(cli.token.clone(), &address, &data_dir);
+    Ok(Peer { address, token })
+}
+
+fn question(ask: &Ask) -> anyhow::Result<Option<(Question, Output)>> {
+    Ok(match ask {
+        Ask::Status { output } => Some((Question::Status, *output)),
+        Ask::Shards { shards, output } => Some((Question::Shards(shards.clone()), *output)),
+        Ask::Exec { line, output } => Some((Question::Exec(Command::parse(line)?), *output)),
+        Ask::DebugPanic => None,
+    })
+}
+
+fn outcome(answer: Result<bool, Failure>) -> ExitCode {
+    let (failure, code) = match answer {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => return ExitCode::from(1),
+        // Whoever reads the pipe has enough.
+        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
+        Err(failure @ Failure::Unreachable(_)) => (failure, 3),
+        Err(failure @ Failure::Refused(_)) => (failure, 4),
+        Err(failure @ Failure::Output(_)) => (failure, 1),
+    };
+    eprintln!("pilothouse: {failure}");
+    ExitCode::from(code)
+}
+
+fn options(cli: &Cli) -> app::Options {
+    let depth = depth(|name| std::env::var_os(name));
+    let look = cli.theme.unwrap_or(if depth == Depth::None { Look::Mono } else { Look::Dark });
+    let ascii = cli.ascii || !is_utf8(|name| std::env::var_os(name));
+    let fail = matches!(cli.ask, Some(Ask::DebugPanic));
+    app::Options { look, depth, ascii, mouse: !cli.no_mouse, fail }
+}
+
+/// What the terminal can paint: NO_COLOR (no-color.org), COLORTERM, TERM.
+fn depth(env: impl Fn(&str) -> Option<OsString>) -> Depth {
+    let is = |name, value: &str| env(name).is_some_and(|found| found == value);
+    if env("NO_COLOR").is_some_and(|value| !value.is_empty()) || is("TERM", "dumb") {
+        Depth::None
+    } else if is("COLORTERM", "truecolor") || is("COLORTERM", "24bit") {
+        Depth::True
+    } else {
+        Depth::Indexed
+    }
+}
+
+/// POSIX: LC_ALL wins over LC_CTYPE over LANG.
+fn is_utf8(env: impl Fn(&str) -> Option<OsString>) -> bool {
+    let set = |name| env(name).filter(|value| !value.is_empty());
+    let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();
+    let locale = locale.to_string_lossy().to_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn env<'a>(set: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<OsString> + 'a {
+        move |name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+    }
+
+    #[test]
+    fn arguments_are_well_formed() {
+        Cli::command().debug_assert();
+        let cli = Cli::try_parse_from(["pilothouse", "shards", "state=fatal", "-o", "csv"]).expect("valid");
+        assert!(matches!(cli.ask, Some(Ask::Shards { output: Output::Csv, .. })));
+        assert!(Cli::try_parse_from(["pilothouse", "shards", "9-2"]).is_err());
+    }
+
+    #[test]
+    fn the_terminal_is_judged_by_its_environment() {
+        assert_eq!(depth(env(&[("NO_COLOR", "1"), ("COLORTERM", "truecolor")])), Depth::None);
+        assert_eq!(depth(env(&[("NO_COLOR", ""), ("COLORTERM", "truecolor")])), Depth::True);
+        assert_eq!(depth(env(&[("TERM", "xterm-256color")])), Depth::Indexed);
+        assert!(is_utf8(env(&[("LANG", "en_US.UTF-8")])));
+        assert!(!is_utf8(env(&[("LC_ALL", "C"), ("LANG", "en_US.UTF-8")])));
+        assert!(!is_utf8(env(&[])));
+    }
+}

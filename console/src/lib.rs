@@ -1,0 +1,28 @@
+//! The terminal that steers Pilothouse agents, and the same questions for scripts.
+//!
+//! Pure are [`message`], [`model`], [`update`], [`actions`] and [`format`]: what happened goes in, what to do comes out.
+//! [`view`], [`widget`] and [`theme`] draw a model; [`app`] is the one loop around both, [`screen`], [`input`],
+//! [`signals`], [`panic`], [`link`] and [`address`] its edges. [`plain`] answers without a terminal; [`cli`] composes.
+
+pub mod cli;
+
+pub mod app;
+
+pub mod message;
+pub mod model;
+pub mod update;
+
+pub mod actions;
+pub mod format;
+
+pub mod theme;
+pub mod view;
+pub mod widget;
+
+pub mod address;
+pub mod input;
+pub mod link;
+pub mod panic;
+pub mod plain;
+pub mod screen;
+pub mod signals;

@@ -1,0 +1,162 @@
+//! Runs what was typed behind `:` and what a dialog agreed to, and shows the answers. PURE.
+
+use pilothouse_shared::command::Command;
+use pilothouse_shared::selector::Selector;
+use pilothouse_shared::wire::ToAgent;
+
+use super::{keys, notify};
+use crate::actions::{self, Entry, Scope};
+use crate::message::Effect;
+use crate::model::dialog::{self, Dialog};
+use crate::model::filter::{Filter, FilterError};
+use crate::model::nav::Screen;
+use crate::model::{Input, Model};
+
+/// Lines that are remembered.
+const PAST: usize = 200;
+/// Commands whose answers may be due at once.
+const DUE: usize = 16;
+
+/// Every name that can begin a line: commands, then what keys do. Nobody types the arrows.
+pub fn names() -> Vec<String> {
+    let typed = |entry: &&Entry| !matches!(entry.scope, Scope::Lists | Scope::Sideways);
+    let mut names = Command::names();
+    names.extend(actions::ACTIONS.iter().filter(typed).map(|entry| entry.name.to_owned()));
+    names
+}
+
+/// What the command that a line begins with does.
+pub fn summary(line: &str) -> Option<String> {
+    let name = line.split_whitespace().next()?;
+    let command = Command::summaries().into_iter().find(|(command, _)| command == name).map(|(_, about)| about);
+    command.or_else(|| actions::by_name(name).map(|entry| entry.text.to_owned()))
+}
+
+/// Runs the line of the open prompt.
+pub(super) fn run(model: &mut Model, line: &str, now: u64) -> Vec<Effect> {
+    let line = line.trim();
+    if line.is_empty() {
+        model.input = Input::Screen;
+        return Vec::new();
+    }
+    remember(model, line);
+    if let Some(entry) = actions::by_name(line).filter(|entry| entry.scope.covers(model)) {
+        model.input = Input::Screen;
+        return keys::act(model, entry, now);
+    }
+    match Command::parse(line) {
+        Ok(Command::Shards { shards }) => {
+            list(model, &shards);
+            Vec::new()
+        }
+        Ok(command) if dialog::is_one(&command) => from_prompt(model, &command, line),
+        Ok(command) => {
+            match refusal(model, &command) {
+                Some(why) => wrong(model, why),
+                None => model.input = Input::Dialog(Dialog::new(command)),
+            }
+            Vec::new()
+        }
+        Err(error) => {
+            wrong(model, error.to_string());
+            Vec::new()
+        }
+    }
+}
+
+/// Asks before the chosen shard is restarted.
+pub(super) fn ask_restart(model: &mut Model, now: u64) {
+    let command = Command::Restart { shards: Selector::shard(model.shards.cursor), identify: false };
+    match refusal(model, &command) {
+        Some(why) => notify(model, why, false, now),
+        None => model.input = Input::Dialog(Dialog::new(command)),
+    }
+}
+
+/// Sends a command that was agreed to.
+pub(super) fn send(model: &mut Model, command: &Command, now: u64) -> Vec<Effect> {
+    if let Some(why) = refusal(model, command) {
+        notify(model, why, false, now);
+        return Vec::new();
+    }
+    let (_, effect) = number(model, command.to_string());
+    vec![effect]
+}
+
+/// Takes an answer in: into the line it was typed in, else as a notice, a longer one as a text to read.
+pub(super) fn answer(model: &mut Model, id: u64, ok: bool, text: &str, now: u64) {
+    model.due.retain(|(due, _)| *due != id);
+    let text: String = text.chars().filter(|letter| *letter == '\n' || !letter.is_control()).collect();
+    let at_prompt = matches!(&model.input, Input::Prompt(prompt) if prompt.waiting == Some(id));
+    if at_prompt && !ok {
+        return wrong(model, text.replace('\n', " "));
+    }
+    if at_prompt {
+        model.input = Input::Screen;
+    }
+    let long = text.trim_end().contains('\n') || text.chars().count() + 4 > usize::from(model.size.0);
+    if long && model.input == Input::Screen {
+        model.input = Input::Answer(text, 0);
+    } else {
+        notify(model, text.replace('\n', " "), ok, now);
+    }
+}
+
+fn remember(model: &mut Model, line: &str) {
+    if model.past.last().is_none_or(|last| last != line) {
+        model.past.push(line.to_owned());
+    }
+    let surplus = model.past.len().saturating_sub(PAST);
+    model.past.drain(..surplus);
+}
+
+/// `:shards SELECTOR` is the table, filtered.
+fn list(model: &mut Model, shards: &Selector) {
+    let text = if *shards == Selector::all() { String::new() } else { shards.to_string() };
+    model.shards.filter = Filter::parse(&text).unwrap_or_default();
+    model.shards.filter_text = text;
+    model.shards.table = true;
+    model.input = Input::Screen;
+    model.nav.go(Screen::Shards);
+    model.arrange();
+}
+
+fn from_prompt(model: &mut Model, command: &Command, line: &str) -> Vec<Effect> {
+    if let Some(why) = refusal(model, command) {
+        wrong(model, why);
+        return Vec::new();
+    }
+    let (id, effect) = number(model, line.to_owned());
+    if let Input::Prompt(prompt) = &mut model.input {
+        prompt.waiting = Some(id);
+        prompt.error = None;
+    }
+    vec![effect]
+}
+
+/// Why a command cannot be sent now.
+fn refusal(model: &Model, command: &Command) -> Option<String> {
+    if !model.is_up() || model.hello.is_none() {
+        return Some("not connected: nothing was sent".into());
+    }
+    if model.due.len() >= DUE {
+        return Some(format!("{DUE} commands are not answered yet: nothing was sent"));
+    }
+    (command.changes() && !model.may_change())
+        .then(|| "this console's token is a viewer's: changing shards needs the role operator".into())
+}
+
+fn number(model: &mut Model, line: String) -> (u64, Effect) {
+    let id = model.next_command;
+    model.next_command += 1;
+    model.due.push((id, line.clone()));
+    (id, Effect::Send(ToAgent::Command { id, line }))
+}
+
+/// Shows what is wrong where it was typed.
+fn wrong(model: &mut Model, text: String) {
+    if let Input::Prompt(prompt) = &mut model.input {
+        prompt.waiting = None;
+        prompt.error = Some(FilterError { from: 0, to: 0, text });
+    }
+}

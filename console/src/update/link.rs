@@ -1,0 +1,92 @@
+//! What the link's news do to the model. PURE.
+
+use pilothouse_shared::snapshot::{Overview, ShardDetail};
+use pilothouse_shared::wire::FromAgent;
+
+use super::{line, notify};
+use crate::format;
+use crate::message::{Effect, LinkEvent};
+use crate::model::history::Sample;
+use crate::model::{Hello, Link, Model};
+
+pub(super) fn event(model: &mut Model, event: LinkEvent, now: u64) -> Vec<Effect> {
+    match event {
+        LinkEvent::Connecting { attempt, limit_ms } => {
+            model.link = Link::Connecting { attempt, until: now + limit_ms };
+        }
+        LinkEvent::Open => opened(model, now),
+        LinkEvent::Frame(frame) => {
+            model.heard_at = Some(now);
+            self::frame(model, *frame, now);
+        }
+        LinkEvent::Rtt(ms) => {
+            if let Link::Up { rtt, .. } = &mut model.link {
+                *rtt = Some(ms);
+            }
+        }
+        LinkEvent::Down { reason, wait_ms } => down(model, &reason, wait_ms, now),
+    }
+    Vec::new()
+}
+
+fn opened(model: &mut Model, now: u64) {
+    model.link = Link::Up { since: now, rtt: None };
+    model.subscribed = None;
+}
+
+fn down(model: &mut Model, reason: &str, wait_ms: Option<u64>, now: u64) {
+    model.fleet_at = model.fleet_seen();
+    model.fleet.link_lost();
+    model.link = Link::Down { reason: format::clean(reason), retry_at: wait_ms.map(|wait| now + wait) };
+    model.subscribed = None;
+    let unanswered = std::mem::take(&mut model.due);
+    if let Some((_, line)) = unanswered.last() {
+        notify(model, format!("no answer to {line:?}: the link went down; look whether it was done"), false, now);
+    }
+}
+
+fn frame(model: &mut Model, frame: FromAgent, now: u64) {
+    match frame {
+        FromAgent::Hello { agent, fleet, version, role, .. } => {
+            model.hello = Some(Hello { agent, fleet, version, role });
+        }
+        FromAgent::Overview(overview) => self::overview(model, overview, now),
+        FromAgent::Map { total, full, states } => {
+            model.fleet.apply_map(total, full, &states);
+            keep_cursor(model);
+        }
+        FromAgent::Shards { total, full, more, rows } => {
+            model.fleet.apply_rows(total, full, more, rows);
+            keep_cursor(model);
+            if !more {
+                model.arrange();
+            }
+        }
+        FromAgent::Detail(detail) => self::detail(model, detail, now),
+        FromAgent::Result { id, ok, text } => line::answer(model, id, ok, &text, now),
+        // The link ends next, with this reason.
+        FromAgent::Bye { .. } => {}
+    }
+}
+
+fn overview(model: &mut Model, overview: Box<Overview>, now: u64) {
+    if overview.at > 0 {
+        model.clock_ahead = i64::try_from(overview.at).unwrap_or(0) - i64::try_from(now).unwrap_or(0);
+    }
+    model.history.push(Sample { second: now / 1_000, rate: overview.in_per_s, latency: Some(overview.p99_us) });
+    model.finding = model.finding.min(overview.findings.len().saturating_sub(1));
+    model.overview = Some((overview, now));
+}
+
+fn detail(model: &mut Model, detail: Box<ShardDetail>, now: u64) {
+    if detail.row.id != model.detail.id {
+        return;
+    }
+    let row = &detail.row;
+    model.detail.history.push(Sample { second: now / 1_000, rate: row.events_per_s, latency: row.latency_ms });
+    model.detail.last = Some((detail, now));
+}
+
+fn keep_cursor(model: &mut Model) {
+    model.shards.cursor = model.shards.cursor.min(model.fleet.total().saturating_sub(1));
+}

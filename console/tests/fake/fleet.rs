@@ -1,0 +1,227 @@
+//! A fleet that is made up from a seed.
+
+use pilothouse_shared::snapshot::{
+    AgentRow, CloseRow, Finding, GenerationRow, IdentifyRow, LifeEvent, Overview, Severity, ShardDetail, ShardRow,
+    ShardState, SinkRow,
+};
+use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role};
+
+/// A fleet of `total` shards that lives by a seed.
+#[derive(Clone)]
+pub(crate) struct Fleet {
+    /// All shards.
+    pub(crate) rows: Vec<ShardRow>,
+}
+
+impl Fleet {
+    /// Most shards are well.
+    pub(crate) fn new(total: u32, seed: u64, now: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let rows = (0..total).map(|id| row(id, total, &mut random, now)).collect();
+        Self { rows }
+    }
+
+    /// The totals.
+    pub(crate) fn overview(&self, now: u64) -> Overview {
+        let total = u32::try_from(self.rows.len()).expect("a u32 of shards");
+        let count = |state| u32::try_from(self.rows.iter().filter(|row| row.state == state).count()).expect("a u32");
+        let states: Vec<_> =
+            ShardState::ALL.into_iter().map(|state| (state, count(state))).filter(|(_, count)| *count > 0).collect();
+        let rate: u32 = self.rows.iter().map(|row| row.events_per_s).sum();
+        let bad: Vec<u32> = self.rows.iter().filter(|row| row.state != ShardState::Active).map(|row| row.id).collect();
+        let types = [
+            "PRESENCE_UPDATE",
+            "MESSAGE_CREATE",
+            "TYPING_START",
+            "MESSAGE_UPDATE",
+            "VOICE_STATE_UPDATE",
+            "MESSAGE_REACTION_ADD",
+            "GUILD_MEMBER_UPDATE",
+            "INTERACTION_CREATE",
+            "CHANNEL_UPDATE",
+            "GUILD_CREATE",
+        ];
+        let shares = [37, 23, 14, 8, 6, 5, 4, 2, 1, 0];
+        Overview {
+            at: now,
+            agents: vec![AgentRow {
+                name: "eu-1".into(),
+                version: "0.1.0".into(),
+                started_at: now - 8_040_000,
+                workers: 2,
+                shards: total,
+                active: count(ShardState::Active),
+                in_per_s: rate,
+                cpu_permille: 412,
+                resident: u64::from(total) * 61_440 + 9_437_184,
+            }],
+            generation: GenerationRow {
+                number: 1,
+                total,
+                version: 10,
+                intents: 0b11_0010_0000_0001_0010_0001,
+                compression: "zlib".into(),
+            },
+            states,
+            reporting: total,
+            guilds: u64::from(total) * 1_002,
+            unavailable: 12,
+            in_per_s: rate,
+            out_per_s: rate,
+            received: 84_213_117,
+            delivered: 84_213_101,
+            lost: 0,
+            p50_us: 340,
+            p99_us: 2_100,
+            lag_ms: 3,
+            identify: IdentifyRow {
+                total: 1_000,
+                remaining: 812,
+                resets_at: now + 11_520_000,
+                max_concurrency: 16,
+                reserve: 50,
+                waiting: 0,
+                done_at: None,
+                held: None,
+            },
+            sinks: vec![
+                SinkRow {
+                    name: "bot".into(),
+                    kind: "http".into(),
+                    state: "delivering".into(),
+                    healthy: true,
+                    queued: 312,
+                    out_per_s: rate,
+                    delivered: 84_213_101,
+                    ..SinkRow::default()
+                },
+                SinkRow {
+                    name: "audit".into(),
+                    kind: "http".into(),
+                    state: "retrying: connection refused".into(),
+                    queued: 4_120,
+                    retries: 31,
+                    dead: 2,
+                    ..SinkRow::default()
+                },
+            ],
+            types: types.iter().zip(shares).map(|(name, share)| ((*name).to_owned(), rate * share / 100)).collect(),
+            findings: findings(bad),
+            note: None,
+        }
+    }
+
+    /// One shard in depth.
+    pub(crate) fn detail(&self, id: u32, now: u64) -> Option<ShardDetail> {
+        let row = self.rows.get(usize::try_from(id).ok()?)?.clone();
+        let life = [
+            (8_040_000, "connecting to gateway.discord.gg"),
+            (8_039_100, "hello, heartbeat every 41.25 s"),
+            (8_034_000, "identified, 1,002 guilds"),
+            (300_000, "closed with 4000 (unknown error)"),
+            (299_800, "resuming at gateway-us-east1-b.discord.gg"),
+            (299_500, "resumed, 41 events replayed"),
+        ];
+        Some(ShardDetail {
+            explain: format!(
+                "{}: the last heartbeat was acknowledged {} s ago",
+                row.state,
+                (now - row.latency_at.unwrap_or(now)) / 1_000
+            ),
+            row,
+            resume_host: Some("gateway-us-east1-b.discord.gg".into()),
+            life: life.iter().map(|(ago, text)| LifeEvent { at: now - ago, text: (*text).into() }).collect(),
+            types: vec![
+                ("PRESENCE_UPDATE".into(), 31_022),
+                ("MESSAGE_CREATE".into(), 19_411),
+                ("TYPING_START".into(), 11_803),
+                ("GUILD_CREATE".into(), 1_002),
+            ],
+        })
+    }
+}
+
+fn findings(bad: Vec<u32>) -> Vec<Finding> {
+    let mut findings = vec![
+        Finding {
+            severity: Severity::Warning,
+            text: "sink audit is behind: 4,120 events wait, connection refused".into(),
+            hint: Some("start the receiver, nothing is lost meanwhile".into()),
+            shards: vec![],
+        },
+        Finding {
+            severity: Severity::Info,
+            text: "shard 3 resumed 4 times in 10 min after op 7".into(),
+            hint: None,
+            shards: vec![3],
+        },
+    ];
+    if !bad.is_empty() {
+        let text = if bad.len() == 1 {
+            format!("shard {} is not active", bad[0])
+        } else {
+            format!("{} shards are not active", bad.len())
+        };
+        findings.insert(
+            0,
+            Finding { severity: Severity::Warning, text, hint: Some("Enter shows them".into()), shards: bad },
+        );
+    }
+    findings
+}
+
+fn row(id: u32, total: u32, random: &mut fastrand::Rng, now: u64) -> ShardRow {
+    let state = match random.u32(..total.max(64)) {
+        0..2 => ShardState::Resuming,
+        2 => ShardState::Fatal,
+        3 => ShardState::Backoff,
+        4 => ShardState::Identifying,
+        5 => ShardState::Connecting,
+        6 => ShardState::Held,
+        _ => ShardState::Active,
+    };
+    let close = (state != ShardState::Active || random.u8(..) < 20).then(|| match state {
+        ShardState::Fatal => CloseRow {
+            code: Some(4014),
+            reason: "intents that are not allowed: grant them, then restart".into(),
+            at: now - 90_000,
+        },
+        _ => CloseRow {
+            code: [Some(4000), Some(4009), None][random.usize(..3)],
+            reason: "session timed out, a new one was started".into(),
+            at: now - 300_000,
+        },
+    });
+    ShardRow {
+        id,
+        state,
+        since: now - random.u64(4_000..8_000_000),
+        agent: "eu-1".into(),
+        worker: u16::try_from(id % 2).expect("0 or 1"),
+        generation: 1,
+        version: 10,
+        latency_ms: Some(random.u32(35..60)),
+        latency_at: Some(now - random.u64(0..41_000)),
+        events_per_s: if state == ShardState::Active { random.u32(40..90) } else { 0 },
+        events: random.u64(10_000..900_000),
+        last_dispatch_at: Some(now - random.u64(0..2_000)),
+        lag_ms: if state == ShardState::Held { 4_100 } else { random.u32(0..3) },
+        unconfirmed: random.u32(0..5),
+        guilds: random.u32(800..1_300),
+        unavailable: u32::from(random.u8(..) < 4),
+        seq: random.u64(10_000..900_000),
+        confirmed: 10_000,
+        session_since: Some(now - 8_034_000),
+        resumes: random.u32(0..4),
+        identifies: 1,
+        sends_left: 118,
+        bytes_in: random.u64(1_000_000..90_000_000),
+        bytes_raw: random.u64(90_000_000..700_000_000),
+        close,
+    }
+}
+
+/// What it says of itself.
+pub(crate) fn hello(role: Role) -> FromAgent {
+    FromAgent::Hello { protocol: PROTOCOL, agent: "eu-1".into(), fleet: "prod".into(), version: "0.1.0".into(), role }
+}

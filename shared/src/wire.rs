@@ -1,0 +1,161 @@
+//! The frames of the console link, JSON text in both directions; `PROTOCOL.md` is their reference.
+
+use serde::{Deserialize, Serialize};
+
+use crate::snapshot::{Overview, ShardDetail, ShardRow, ShardState};
+
+/// Version of the protocol. An agent refuses a console of another version with both numbers.
+pub const PROTOCOL: u32 = 1;
+
+/// Where the link is served, below the agent's address.
+pub const PATH: &str = "/v1/console";
+
+/// Address on which an agent listens for consoles unless told otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:7600";
+
+/// File in the agent's data folder that holds the local admin token (mode 0600).
+pub const TOKEN_FILE: &str = "console.token";
+
+/// From a console to an agent.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToAgent {
+    /// First frame of a console.
+    Hello {
+        /// [`PROTOCOL`] of the sender.
+        protocol: u32,
+        /// Program and version, for the log.
+        client: String,
+    },
+    /// Replaces what this console is told: only what its view shows.
+    Subscribe(Subscription),
+    /// Asks for something in the grammar of [`crate::command`].
+    Command {
+        /// Chosen by the console; comes back with the answer.
+        id: u64,
+        /// The command as a line.
+        line: String,
+    },
+}
+
+/// What a console wants to be told.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Subscription {
+    /// [`FromAgent::Overview`] once a second.
+    pub overview: bool,
+    /// [`FromAgent::Map`]: every state at first, then the changed ones, at most twice a second.
+    pub map: bool,
+    /// [`FromAgent::Shards`]: every row at first, then the changed ones, once a second.
+    pub shards: bool,
+    /// [`FromAgent::Detail`] of this shard once a second.
+    pub detail: Option<u32>,
+}
+
+/// From an agent to a console.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromAgent {
+    /// Answer to a hello.
+    Hello {
+        /// [`PROTOCOL`] of the agent.
+        protocol: u32,
+        /// The agent's name.
+        agent: String,
+        /// Name of its fleet, for the environment band.
+        fleet: String,
+        /// Version of the program.
+        version: String,
+        /// What the console's token allows.
+        role: Role,
+    },
+    /// Totals.
+    Overview(Box<Overview>),
+    /// States of shards.
+    Map {
+        /// Shards in all.
+        total: u32,
+        /// Whether `states` are all there are, replacing what was told before.
+        full: bool,
+        /// Shard and state, ascending by shard.
+        states: Vec<(u32, ShardState)>,
+    },
+    /// Rows of shards; a full set comes in several frames, the last one with `more` false.
+    Shards {
+        /// Shards in all.
+        total: u32,
+        /// Whether this frame begins a full set, replacing what was told before.
+        full: bool,
+        /// Whether frames of the same set follow.
+        more: bool,
+        /// Ascending by shard.
+        rows: Vec<ShardRow>,
+    },
+    /// One shard in depth.
+    Detail(Box<ShardDetail>),
+    /// Answer to a command.
+    Result {
+        /// The command's id.
+        id: u64,
+        /// Whether it was done.
+        ok: bool,
+        /// What was done, or what is wrong and what is allowed.
+        text: String,
+    },
+    /// The link is about to end; the console says why and, where that helps, tries again.
+    Bye {
+        /// In plain words.
+        reason: String,
+        /// Whether connecting again can help.
+        retry: bool,
+    },
+}
+
+/// What a token allows; each role includes the ones before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Look.
+    Viewer,
+    /// Look, and change what can be undone.
+    Operator,
+    /// Everything.
+    Admin,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_what_the_protocol_document_shows() {
+        let document = include_str!("../PROTOCOL.md");
+        let mut seen = 0;
+        for example in document.split("```json\n").skip(1) {
+            let (text, _) = example.split_once("\n```").expect("a code block ends");
+            let (side, frame) = text.split_once(' ').expect("an example starts with its direction");
+            let value: serde_json::Value = serde_json::from_str(frame).expect(frame);
+            let again = match side {
+                ">" => serde_json::to_value(serde_json::from_str::<ToAgent>(frame).expect(frame)),
+                "<" => serde_json::to_value(serde_json::from_str::<FromAgent>(frame).expect(frame)),
+                _ => panic!("direction {side:?} in PROTOCOL.md"),
+            };
+            assert!(contains(&again.expect("frames serialise"), &value), "{frame}");
+            seen += 1;
+        }
+        assert!(seen >= 10, "PROTOCOL.md shows every frame, found {seen}");
+    }
+
+    /// Examples may leave out fields that have defaults.
+    fn contains(whole: &serde_json::Value, part: &serde_json::Value) -> bool {
+        match (whole, part) {
+            (serde_json::Value::Object(whole), serde_json::Value::Object(part)) => {
+                part.iter().all(|(key, value)| whole.get(key).is_some_and(|found| contains(found, value)))
+            }
+            (serde_json::Value::Array(whole), serde_json::Value::Array(part)) => {
+                whole.len() == part.len() && whole.iter().zip(part).all(|(whole, part)| contains(whole, part))
+            }
+            _ => whole == part,
+        }
+    }
+}

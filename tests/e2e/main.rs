@@ -1,0 +1,7 @@
+//! End to end: the agent against the sandbox through real sockets, with faults; the sandbox's verdict decides.
+
+mod delivery;
+mod faults;
+mod refusals;
+mod restart;
+mod setup;

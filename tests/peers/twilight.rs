@@ -1,0 +1,74 @@
+//! twilight-gateway, which nobody here wrote, against the sandbox: READY, events under zstd, typed decoding, resume.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use pilothouse_sandbox::{FaultKind, Rate, Sandbox, SandboxConfig};
+use tokio::time::timeout;
+use twilight_gateway::error::ReceiveMessageErrorType;
+use twilight_gateway::{ConfigBuilder, Event, EventTypeFlags, Intents, Message, Shard, ShardId, StreamExt as _};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn sandbox() -> Sandbox {
+    let config = SandboxConfig { guilds: 20, rate: Rate::PerSecond(1000.0), ..SandboxConfig::default() };
+    Sandbox::start(config).await.expect("the sandbox starts")
+}
+
+/// With both features compiled in, twilight asks for `zstd-stream`.
+fn shard(sandbox: &Sandbox) -> Shard {
+    let config = ConfigBuilder::new("sandbox-token".to_owned(), Intents::all());
+    Shard::with_config(ShardId::ONE, config.proxy_url(sandbox.gateway_url().to_owned()).build())
+}
+
+/// Hands every dispatch to the sandbox until `done`.
+async fn deliver(sandbox: &Sandbox, shard: &mut Shard, done: impl Fn() -> bool) {
+    while !done() {
+        let Ok(next) = timeout(Duration::from_millis(50), shard.next()).await else { continue };
+        match next.expect("the shard goes on") {
+            Ok(Message::Text(text)) => sandbox.received(text.as_bytes()),
+            Ok(Message::Close(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn twilight_gets_every_event_and_resumes_after_op_7() {
+    let sandbox = sandbox().await;
+    let mut shard = shard(&sandbox);
+    timeout(PATIENCE, deliver(&sandbox, &mut shard, || sandbox.verdict().received >= 300)).await.expect("events come");
+    sandbox.fault(FaultKind::Reconnect);
+    let resumed = || sandbox.status().resumes == 1 && sandbox.verdict().received >= 600;
+    timeout(PATIENCE, deliver(&sandbox, &mut shard, resumed)).await.expect("the session is resumed");
+    sandbox.stop_traffic();
+    timeout(PATIENCE, deliver(&sandbox, &mut shard, || sandbox.status().outstanding == 0)).await.expect("all arrive");
+    let (verdict, status) = (sandbox.verdict(), sandbox.status());
+    assert!(verdict.clean(), "{verdict:?} {:?}", status.violations);
+    assert_eq!((status.identifies, status.resumes, status.resumes_elsewhere), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn every_event_decodes_into_twilights_types() {
+    let sandbox = sandbox().await;
+    let mut shard = shard(&sandbox);
+    let mut seen = BTreeSet::new();
+    let decode = async {
+        for _ in 0..6000 {
+            match shard.next_event(EventTypeFlags::all()).await.expect("the shard goes on") {
+                Ok(Event::GatewayClose(frame)) => panic!("{frame:?}"),
+                Ok(event) => drop(seen.insert(event.kind().name().unwrap_or("control").to_owned())),
+                Err(error) => match error.kind() {
+                    ReceiveMessageErrorType::Deserializing { event } => {
+                        panic!("{:?}: {event}", std::error::Error::source(&error).map(ToString::to_string))
+                    }
+                    _ => panic!("{error}"),
+                },
+            }
+        }
+    };
+    timeout(PATIENCE, decode).await.expect("events come");
+    let sent: BTreeSet<String> = sandbox.verdict().by_type.into_keys().map(str::to_owned).collect();
+    assert!(sent.is_subset(&seen), "sent {sent:?}, decoded {seen:?}");
+}

@@ -1,0 +1,9 @@
+//! Every rule of the sandbox, seen from outside by a client that nobody here wrote.
+
+mod client;
+mod closes;
+mod faults;
+mod requests;
+mod rest;
+mod sessions;
+mod verdicts;

@@ -1,0 +1,139 @@
+//! What the tests that span crates share: an agent beside a sandbox, in this process or as the real program.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pilothouse_agent::agent::{self, Failure};
+use pilothouse_agent::config::{Compression, Config, HttpConfig, ShardCount, SinkConfig};
+use pilothouse_sandbox::Sandbox;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Whether the long tier runs (`./tests/run --full`).
+pub fn full() -> bool {
+    std::env::var_os("PILOTHOUSE_FULL").is_some()
+}
+
+/// A configuration for `sandbox`: its token, its bot as the only sink, data in `data`, `shards` shards.
+pub fn config(sandbox: &Sandbox, data: &TempDir, shards: u32) -> Config {
+    Config {
+        rest_url: sandbox.rest_url().to_owned(),
+        shards: ShardCount::Count(shards),
+        sinks: vec![SinkConfig::Http(HttpConfig::new([sandbox.bot_url()]))],
+        data_dir: data.path().to_owned(),
+        listen: free_address(),
+        workers: 2,
+        compression: Compression::Zlib,
+        ..Config::new("sandbox-token")
+    }
+}
+
+/// An address on loopback that nobody listens on now.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+    listener.local_addr().expect("a bound listener has an address")
+}
+
+/// An agent in this process.
+pub struct Agent {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), Failure>>,
+}
+
+impl Agent {
+    /// Starts it.
+    pub fn start(config: Config) -> Self {
+        // A second start in one process finds the provider installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async move {
+            let _ = stopped.await;
+        };
+        Self { stop, task: tokio::spawn(agent::run(config, shutdown)) }
+    }
+
+    /// Shuts it down as SIGTERM would.
+    pub async fn stop(self) -> Result<(), Failure> {
+        let _ = self.stop.send(());
+        self.task.await.expect("the agent does not panic")
+    }
+
+    /// Waits for it to end by itself.
+    pub async fn ended(self) -> Result<(), Failure> {
+        self.task.await.expect("the agent does not panic")
+    }
+}
+
+/// The agent's program in a process of its own; killed when dropped.
+pub struct AgentProcess(Child);
+
+impl AgentProcess {
+    /// Starts `pilothouse-agent run` with what `config` says, as environment and file.
+    pub fn start(config: &Config) -> Self {
+        let SinkConfig::Http(http) = &config.sinks[0];
+        let ShardCount::Count(shards) = config.shards else { panic!("tests choose their shard count") };
+        let file = config.data_dir.join("pilothouse.toml");
+        let interval = config.gateway.identify_interval.as_millis();
+        std::fs::write(&file, format!("[gateway]\nidentify_interval = \"{interval}ms\"\n"))
+            .expect("the data folder is there");
+        let child = Command::new(program("pilothouse-agent"))
+            .arg("run")
+            .env_clear()
+            .env("TOKEN", config.token.expose())
+            .env("REST_URL", &config.rest_url)
+            .env("EVENT_HANDLER_URLS", http.urls.join(","))
+            .env("PILOTHOUSE_DATA_DIR", &config.data_dir)
+            .env("PILOTHOUSE_LISTEN", config.listen.to_string())
+            .env("PILOTHOUSE_SHARDS", shards.to_string())
+            .env("PILOTHOUSE_CONFIG", file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        Self(child.expect("the agent's program starts"))
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    pub fn kill(mut self) {
+        self.0.kill().expect("a running process can be killed");
+        self.0.wait().expect("a killed process ends");
+    }
+
+    /// Waits for it to end: exit code, and what it said on stderr.
+    pub fn ended(mut self) -> (Option<i32>, String) {
+        use std::io::Read;
+        let mut said = String::new();
+        let stderr = self.0.stderr.take().expect("stderr is piped");
+        std::io::BufReader::new(stderr).read_to_string(&mut said).expect("stderr is text");
+        (self.0.wait().expect("it ends").code(), said)
+    }
+}
+
+impl Drop for AgentProcess {
+    fn drop(&mut self) {
+        // It may have ended before.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A program of this workspace, built beside the test that asks.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its path");
+    let folder = test.ancestors().find(|folder| folder.ends_with("release")).expect("tests run in the release profile");
+    let path = folder.join(name);
+    assert!(path.exists(), "{} is not built: cargo build --release --workspace --bins", path.display());
+    path
+}
+
+/// Waits until `reached`, at most `limit`.
+pub async fn eventually(what: &str, limit: Duration, mut reached: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !reached() {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
