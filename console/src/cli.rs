@@ -83,6 +83,9 @@ pub enum Ask {
         #[arg(long, short, value_enum, default_value_t)]
         output: Output,
     },
+    /// Watch a bot run, without one: stand-in Discord, agent, small bot and console in one process
+    #[cfg(feature = "demo")]
+    Demo(crate::demo::Demo),
     /// Fail on purpose, to see that the terminal survives it
     #[command(hide = true)]
     DebugPanic,
@@ -105,26 +108,44 @@ pub fn run() -> ExitCode {
 }
 
 fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
+    #[cfg(feature = "demo")]
+    if let Some(Ask::Demo(demo)) = &cli.ask {
+        return run_demo(demo, options(cli));
+    }
     let peer = peer(cli)?;
     let question = cli.ask.as_ref().and_then(|ask| question(ask).transpose()).transpose()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("console-link")
-        .enable_all()
-        .build()
-        .context("the runtime cannot be started")?;
+    let runtime = runtime()?;
     if let Some((question, output)) = question {
         return Ok(outcome(runtime.block_on(plain::run(&peer, &question, output))));
     }
-    if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
-        anyhow::bail!(
-            "this is no terminal: use `pilothouse status`, `pilothouse shards` or `pilothouse exec \"LINE\"`"
-        );
-    }
+    need_terminal("`pilothouse status`, `pilothouse shards` or `pilothouse exec \"LINE\"`")?;
     let code = runtime.block_on(app::run(peer, options(cli)))?;
     // The thread that reads keys cannot be interrupted; it ends with the process.
     runtime.shutdown_background();
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).thread_name("console-link").enable_all();
+    builder.build().context("the runtime cannot be started")
+}
+
+fn need_terminal(instead: &str) -> anyhow::Result<()> {
+    let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    anyhow::ensure!(terminal, "this is no terminal: use {instead}");
+    Ok(())
+}
+
+#[cfg(feature = "demo")]
+fn run_demo(demo: &crate::demo::Demo, options: app::Options) -> anyhow::Result<ExitCode> {
+    if !demo.headless {
+        need_terminal("`pilothouse demo --headless`")?;
+    }
+    let runtime = runtime()?;
+    let code = runtime.block_on(crate::demo::run(demo, options))?;
+    runtime.shutdown_background();
+    Ok(code)
 }
 
 fn peer(cli: &Cli) -> anyhow::Result<Peer> {
@@ -139,6 +160,8 @@ fn question(ask: &Ask) -> anyhow::Result<Option<(Question, Output)>> {
         Ask::Status { output } => Some((Question::Status, *output)),
         Ask::Shards { shards, output } => Some((Question::Shards(shards.clone()), *output)),
         Ask::Exec { line, output } => Some((Question::Exec(Command::parse(line)?), *output)),
+        #[cfg(feature = "demo")]
+        Ask::Demo(_) => None,
         Ask::DebugPanic => None,
     })
 }

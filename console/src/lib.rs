@@ -26,3 +26,6 @@ pub mod panic;
 pub mod plain;
 pub mod screen;
 pub mod signals;
+
+#[cfg(feature = "demo")]
+pub mod demo;

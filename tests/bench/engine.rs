@@ -10,8 +10,8 @@ mod floor;
 mod meter;
 mod prepared;
 mod report;
-mod row;
 mod rounds;
+mod row;
 mod system;
 mod twilight;
 

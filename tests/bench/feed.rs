@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,11 @@ fn serve(row: &Row, prepared: &[Arc<Prepared>], accepted: &Receiver<TcpStream>) 
         stream.write_all(prepared[index % prepared.len()].ready())?;
     }
     thread::sleep(PAUSE);
-    if row.paced { pace(row, prepared, &mut streams)? } else { streams = flood(prepared, streams)? }
+    if row.paced {
+        pace(row, prepared, &mut streams)?
+    } else {
+        streams = flood(prepared, streams)?
+    }
     // The client closes, by ending.
     streams.iter_mut().for_each(|stream| while stream.read(&mut [0; 256]).is_ok_and(|count| count > 0) {});
     Ok(())

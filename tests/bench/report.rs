@@ -17,8 +17,10 @@ pub(crate) fn heading(rounds: usize) {
 pub(crate) fn row(row: &Row, results: &Results) {
     let Results { floor, agent, twilight, counted, sizes } = results;
     let micros = |measures: &[Measure]| summary(measures.iter().map(Measure::micros), 2);
-    let ratio = |others: &[Measure]| summary(agent.iter().zip(others).map(|(one, other)| one.micros() / other.micros()), 3);
-    let rate = |measures: &[Measure]| format!("{:.0}", median(measures.iter().map(|one| one.events / one.wall_ns * 1e9)));
+    let ratio =
+        |others: &[Measure]| summary(agent.iter().zip(others).map(|(one, other)| one.micros() / other.micros()), 3);
+    let rate =
+        |measures: &[Measure]| format!("{:.0}", median(measures.iter().map(|one| one.events / one.wall_ns * 1e9)));
     let events = agent.first().map_or(0.0, |measure| measure.events);
     let rates = if row.paced { "paced".to_owned() } else { format!("{}, {}", rate(floor), rate(agent)) };
     let [floor_calls, agent_calls] = match counted {

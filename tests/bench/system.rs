@@ -97,7 +97,10 @@ fn open_counter(name: &str) -> Option<OwnedFd> {
     }
 }
 
-#[expect(unsafe_code, reason = "the counter must be read without moving a file's position, which std has no shared call for")]
+#[expect(
+    unsafe_code,
+    reason = "the counter must be read without moving a file's position, which std has no shared call for"
+)]
 fn read_counter(counter: &OwnedFd) -> u64 {
     let mut value = 0_u64;
     // SAFETY: the kernel writes eight bytes into the eight of `value`.

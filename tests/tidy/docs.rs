@@ -45,6 +45,27 @@ fn is_path(word: &str) -> bool {
     AT_ROOT.iter().any(|start| word.starts_with(start)) && !word.contains([' ', '*', '…'])
 }
 
+/// Documents by their names in capitals, which readers can open only if they are here.
+pub(crate) fn absent_documents(root: &Path, files: &[String]) -> Vec<String> {
+    let here = |name: &str| files.iter().any(|path| path.rsplit('/').next() == Some(name));
+    let texts = files.iter().filter_map(|path| Some((path, fs::read_to_string(root.join(path)).ok()?)));
+    let absent = texts.flat_map(|(path, text)| {
+        let named =
+            text.lines().enumerate().flat_map(|(index, line)| documents(line).map(move |name| (index + 1, name)));
+        let absent = named.filter(|(_, name)| !here(name));
+        absent.map(|(line, name)| format!("{path}:{line}: {name} is not in the repository")).collect::<Vec<_>>()
+    });
+    absent.collect()
+}
+
+fn documents(line: &str) -> impl Iterator<Item = &str> {
+    let ends = line.match_indices(".md").map(|(at, end)| (at, at + end.len()));
+    ends.filter_map(|(at, end)| {
+        let stem = line[..at].chars().rev().take_while(|letter| letter.is_ascii_uppercase() || *letter == '_').count();
+        (stem > 1).then(|| &line[at - stem..end])
+    })
+}
+
 /// Texts that hold only on one machine, in pieces so that this file does not contain them.
 const PLACES: [(&str, &str); 8] = [
     (concat!("/wo", "rk/"), "a path of one machine"),
@@ -80,8 +101,8 @@ fn stands_alone(line: &str, place: &str) -> bool {
 fn paths_that_do_not_exist_are_found() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
     let text = "`tests/run` `agent/nothing.rs` `cargo test`\n[a](nothing.md) [b](https://example.org) [c](#d)";
-    let missing = missing_paths(root, "A.md", text);
-    assert_eq!(missing, ["A.md:1: agent/nothing.rs does not exist", "A.md:2: nothing.md does not exist"]);
+    let missing = missing_paths(root, README, text);
+    assert_eq!(missing, ["README.md:1: agent/nothing.rs does not exist", "README.md:2: nothing.md does not exist"]);
 }
 
 #[test]
@@ -89,4 +110,10 @@ fn places_are_found_only_where_they_stand_alone() {
     let (path, host) = (PLACES[0].0, PLACES[2].0);
     let text = format!("cd {path}x\nhttps://example.org{path}x\nhttps://{host}/y\n");
     assert_eq!(places_in("a", &text).iter().map(|found| &found[..4]).collect::<Vec<_>>(), ["a:1:", "a:3:"]);
+}
+
+#[test]
+fn documents_are_named_in_capitals() {
+    let line = "see `README.md`, shared/PROTOCOL.md (not notes.md)";
+    assert_eq!(documents(line).collect::<Vec<_>>(), ["README.md", "PROTOCOL.md"]);
 }

@@ -97,6 +97,11 @@ fn the_readme_starts_a_stranger() {
 }
 
 #[test]
+fn no_file_refers_to_a_document_that_is_elsewhere() {
+    none(&docs::absent_documents(&root(), &files()));
+}
+
+#[test]
 fn no_file_names_a_machine_or_a_registry() {
     none(&docs::places(&root(), &files()));
 }

@@ -15,7 +15,8 @@ pub(super) fn draw(scene: Scene<'_>, buf: &mut Buffer, body: Rect, id: u32) {
     let Some((detail, received)) = &scene.model.detail.last else { return nothing(scene, buf, body, id) };
     let used = heading(scene, buf, body, detail, *received);
     let rest = Rect { y: body.y + used, height: body.height.saturating_sub(used), ..body };
-    let charts = (rest.height / 3).clamp(4, 18);
+    // The session's facts keep their rows; what is left over goes to the charts.
+    let charts = rest.height.saturating_sub(18).clamp(rest.height / 3, rest.height / 2).max(4);
     let top = Rect { height: charts.min(rest.height), ..rest };
     let below = Rect { y: top.bottom(), height: rest.height - top.height, ..rest };
     self::charts(scene, buf, top);

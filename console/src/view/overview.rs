@@ -254,7 +254,7 @@ pub(super) fn over_time(
     history: &crate::model::history::History,
 ) {
     let columns = u64::from(area.width.saturating_sub(chart::AXIS + 1)).max(1);
-    let step = 180_u64.div_ceil(columns);
+    let step = 300_u64.div_ceil(columns);
     let until = history.last().map_or(scene.now / 1_000, |last| last.second.max(scene.now / 1_000 - 1));
     let note = format!("last {}", format::span(columns * step / 60 * 60_000));
     let inner = frame::panel(buf, scene.theme, area, title, &note);

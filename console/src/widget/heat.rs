@@ -119,8 +119,8 @@ fn half(
 ) {
     let colour = |seen| match seen {
         Seen::State(state) => Some(theme.state_colour(state)),
-        Seen::Hidden => theme.ink(Ink::Faint).fg,
-        Seen::Unknown => theme.ink(Ink::Box).bg,
+        Seen::Hidden => theme.ink(Ink::Box).bg,
+        Seen::Unknown => theme.ink(Ink::Faint).fg,
     };
     let upper = worst(grid, column, row, seen).and_then(colour);
     let lower = worst(grid, column, row + 1, seen).and_then(colour);

@@ -32,6 +32,7 @@ const manager = createGatewayManager({
   preferSnakeCase: true,
   transportCompression: compression === 'none' ? null : compression,
   totalShards: 1,
+  spawnShardDelay: 100,
   connection: {
     url: gatewayUrl,
     shards: 1,

@@ -63,7 +63,7 @@ pub(crate) fn draw<'a>(rng: &mut Rng, guilds: &Guilds, index: u32, last: LastMes
         other: guilds.user(index, other),
         // Before its first message a guild has an old one.
         message: if last.id == 0 { guilds.id(index) + 100 } else { last.id },
-        number: rng.u64(..16),
+        number: rng.u64(1..=16),
         hash: rng.u128(..),
         now,
         text: text(rng),
