@@ -79,7 +79,7 @@ impl Token {
             Self::Given(token) => Ok(token.clone()),
             Self::File(path) => match std::fs::read_to_string(path) {
                 Ok(token) => Ok(token.trim().to_owned()),
-                Err(error) => Err(format!("no token: {} ({error})", path.display())),
+                Err(error) => Err(format!("no token: {} cannot be read ({error})", path.display())),
             },
             Self::Missing => Err("no token for an agent elsewhere: set PILOTHOUSE_CONSOLE_TOKEN".into()),
         }

@@ -174,8 +174,8 @@ impl App {
             Effect::Reconnect => Order::Reconnect,
         };
         if self.orders.try_send(order).is_err() {
-            let reason = "the link is stuck: a frame could not be handed over".to_owned();
-            update::update(&mut self.model, Message::Link(LinkEvent::Down { reason, wait_ms: None }), self.clock.now());
+            // What this asks for is asked again with the next message.
+            update::update(&mut self.model, Message::Link(LinkEvent::Stuck), self.clock.now());
         }
         Ok(())
     }

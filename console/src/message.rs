@@ -83,6 +83,8 @@ pub enum LinkEvent {
     Frame(Box<FromAgent>),
     /// A ping came back after this many milliseconds.
     Rtt(u32),
+    /// It did not take a frame: nothing was sent.
+    Stuck,
     /// It is down; the next attempt begins after `wait_ms`, or when the operator asks.
     Down {
         /// In plain words.

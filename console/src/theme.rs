@@ -227,7 +227,7 @@ static ASCII: Signs = Signs {
     choice: ">",
     full: "#",
     empty: "-",
-    eighths: [" ", " ", ".", ".", ":", ":", "|", "|", "#"],
+    eighths: [" ", "_", ".", ".", ":", ":", "|", "|", "#"],
     axis: "|",
     tick: "+",
     corner: "+",

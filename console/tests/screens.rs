@@ -4,6 +4,7 @@
 mod fleet;
 
 use std::fmt::Write;
+use std::time::{Duration, Instant};
 
 use pilothouse_console::message::{Effect, Key, LinkEvent, Message};
 use pilothouse_console::model::{Look, Model, Setup};
@@ -352,6 +353,26 @@ fn findings_lead_to_their_shards() {
     desk.key(Key::Down);
     desk.key(Key::Enter);
     assert!(desk.text().contains("Shards ▸ 3"));
+}
+
+#[test]
+fn a_frame_of_5000_shards_takes_at_most_2_ms() {
+    for (name, keys) in [("overview", ""), ("map", "2"), ("table", "2v"), ("shard", "2\n")] {
+        let mut desk = Desk::linked((200, 50), 5_000, Role::Admin);
+        for letter in keys.chars() {
+            desk.key(if letter == '\n' { Key::Enter } else { Key::Char(letter) });
+        }
+        let before = desk.draw();
+        desk.now += 1_000;
+        let frame = |_| {
+            let started = Instant::now();
+            let changes = before.diff(&desk.draw()).len();
+            (started.elapsed(), changes)
+        };
+        let (took, changes) = (0..40).map(frame).min().expect("forty");
+        println!("{name}: {took:?} to draw and compare, {changes} cells differ");
+        assert!(took <= Duration::from_millis(2), "{name}: {took:?}");
+    }
 }
 
 mod whatever_happens {

@@ -1,6 +1,7 @@
 //! twilight-gateway, which nobody here wrote, against the sandbox: READY, events under zstd, typed decoding, resume.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -51,12 +52,13 @@ async fn twilight_gets_every_event_and_resumes_after_op_7() {
 
 /// Type and reason of a decoding error, without what differs by event.
 fn explain(error: ReceiveMessageError) -> String {
-    let (kind, source) = error.into_parts();
-    let source = source.map(|source| source.to_string()).unwrap_or_default();
-    match kind {
+    // twilight's `into_parts` gives no source away.
+    let source = error.source().map(ToString::to_string).unwrap_or_default();
+    let source = source.split(" at line").next().unwrap_or_default();
+    match error.kind() {
         ReceiveMessageErrorType::Deserializing { event } => {
             let kind = event.split('"').nth(3).unwrap_or_default();
-            format!("{kind}: {}", source.split(" at line").next().unwrap_or_default())
+            format!("{kind}: {}", source)
         }
         other => format!("{other:?}: {source}"),
     }

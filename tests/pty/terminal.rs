@@ -1,6 +1,7 @@
 //! A pseudo-terminal with a program in it, read by a thread into a screen that tests look at.
 
 use std::io::{Read, Write};
+use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,7 @@ impl Terminal {
         }
         command.env_remove("NO_COLOR");
         let child = pair.slave.spawn_command(command).expect("the console starts");
-        let parser = Arc::new(Mutex::new(Parser::new(30, 100, 0)));
+        let parser = Arc::new(Mutex::new(Parser::new(cells(30), cells(100), 0)));
         let reader = pair.master.try_clone_reader().expect("a reader");
         let reader = std::thread::spawn({
             let parser = Arc::clone(&parser);
@@ -54,7 +55,7 @@ impl Terminal {
 
     /// Changes the size.
     pub(crate) fn resize(&mut self, cols: u16, rows: u16) {
-        self.lock().screen_mut().set_size(rows, cols);
+        self.lock().screen_mut().set_size(cells(rows), cells(cols));
         self.master.resize(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).expect("it can be resized");
     }
 
@@ -125,6 +126,10 @@ impl Drop for Terminal {
         // The reader ends with the terminal, which this value still holds: it is left to itself.
         drop(self.reader.take());
     }
+}
+
+fn cells(number: u16) -> NonZeroU16 {
+    NonZeroU16::new(number).expect("a terminal has cells")
 }
 
 fn read(mut reader: Box<dyn Read + Send>, parser: &Mutex<Parser>) {

@@ -24,6 +24,10 @@ pub(super) fn event(model: &mut Model, event: LinkEvent, now: u64) -> Vec<Effect
                 *rtt = Some(ms);
             }
         }
+        LinkEvent::Stuck => {
+            model.subscribed = None;
+            notify(model, "the link is stuck: nothing was sent", false, now);
+        }
         LinkEvent::Down { reason, wait_ms } => down(model, &reason, wait_ms, now),
     }
     Vec::new()

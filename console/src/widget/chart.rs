@@ -21,6 +21,9 @@ pub fn chart(buf: &mut Buffer, theme: &Theme, area: Rect, values: &[Option<u64>]
     let first = plot.right() - u16::try_from(shown).expect("at most the width");
     for (x, value) in (first..).zip(&values[values.len() - shown..]) {
         match value {
+            Some(0) => {
+                text::put(buf, x, plot.bottom() - 1, 1, theme.signs.eighths[1], theme.ink(Ink::Dim), "");
+            }
             Some(value) => column(buf, theme, plot, x, *value, top),
             None => {
                 text::put(buf, x, plot.bottom() - 1, 1, theme.signs.dot, theme.ink(Ink::Faint), "");
@@ -34,7 +37,7 @@ fn axis(buf: &mut Buffer, theme: &Theme, area: Rect, top: u64, label: fn(u64) ->
     let right = area.x + AXIS - 1;
     for y in area.top()..area.bottom() {
         let from_bottom = u64::from(area.bottom() - 1 - y);
-        let half = area.height >= 5 && from_bottom == u64::from(area.height) / 2;
+        let half = top > 1 && area.height >= 5 && from_bottom == u64::from(area.height) / 2;
         let value = match y {
             _ if y == area.y => Some(top),
             _ if half => Some(top / 2),
@@ -88,7 +91,7 @@ mod tests {
         chart(&mut buf, &theme, area, &[Some(100), None, Some(50), Some(1), Some(0)], format::short);
         let rows: Vec<String> =
             buf.content().chunks(12).map(|row| row.iter().map(|cell| cell.symbol()).collect()).collect();
-        assert_eq!(rows, ["   100┤█    ", "      │█·█▁ "]);
+        assert_eq!(rows, ["   100┤█    ", "      │█·█▁▁"]);
     }
 
     #[test]

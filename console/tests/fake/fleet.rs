@@ -29,32 +29,9 @@ impl Fleet {
             ShardState::ALL.into_iter().map(|state| (state, count(state))).filter(|(_, count)| *count > 0).collect();
         let rate: u32 = self.rows.iter().map(|row| row.events_per_s).sum();
         let bad: Vec<u32> = self.rows.iter().filter(|row| row.state != ShardState::Active).map(|row| row.id).collect();
-        let types = [
-            "PRESENCE_UPDATE",
-            "MESSAGE_CREATE",
-            "TYPING_START",
-            "MESSAGE_UPDATE",
-            "VOICE_STATE_UPDATE",
-            "MESSAGE_REACTION_ADD",
-            "GUILD_MEMBER_UPDATE",
-            "INTERACTION_CREATE",
-            "CHANNEL_UPDATE",
-            "GUILD_CREATE",
-        ];
-        let shares = [37, 23, 14, 8, 6, 5, 4, 2, 1, 0];
         Overview {
             at: now,
-            agents: vec![AgentRow {
-                name: "eu-1".into(),
-                version: "0.1.0".into(),
-                started_at: now - 8_040_000,
-                workers: 2,
-                shards: total,
-                active: count(ShardState::Active),
-                in_per_s: rate,
-                cpu_permille: 412,
-                resident: u64::from(total) * 61_440 + 9_437_184,
-            }],
+            agents: vec![agent(total, count(ShardState::Active), rate, now)],
             generation: GenerationRow {
                 number: 1,
                 total,
@@ -84,28 +61,8 @@ impl Fleet {
                 done_at: None,
                 held: None,
             },
-            sinks: vec![
-                SinkRow {
-                    name: "bot".into(),
-                    kind: "http".into(),
-                    state: "delivering".into(),
-                    healthy: true,
-                    queued: 312,
-                    out_per_s: rate,
-                    delivered: 84_213_101,
-                    ..SinkRow::default()
-                },
-                SinkRow {
-                    name: "audit".into(),
-                    kind: "http".into(),
-                    state: "retrying: connection refused".into(),
-                    queued: 4_120,
-                    retries: 31,
-                    dead: 2,
-                    ..SinkRow::default()
-                },
-            ],
-            types: types.iter().zip(shares).map(|(name, share)| ((*name).to_owned(), rate * share / 100)).collect(),
+            sinks: sinks(rate),
+            types: TYPES.iter().map(|(name, share)| ((*name).to_owned(), rate * share / 100)).collect(),
             findings: findings(bad),
             note: None,
         }
@@ -139,6 +96,58 @@ impl Fleet {
             ],
         })
     }
+}
+
+/// Types and their share of the whole, in percent.
+const TYPES: [(&str, u32); 10] = [
+    ("PRESENCE_UPDATE", 37),
+    ("MESSAGE_CREATE", 23),
+    ("TYPING_START", 14),
+    ("MESSAGE_UPDATE", 8),
+    ("VOICE_STATE_UPDATE", 6),
+    ("MESSAGE_REACTION_ADD", 5),
+    ("GUILD_MEMBER_UPDATE", 4),
+    ("INTERACTION_CREATE", 2),
+    ("CHANNEL_UPDATE", 1),
+    ("GUILD_CREATE", 0),
+];
+
+fn agent(shards: u32, active: u32, rate: u32, now: u64) -> AgentRow {
+    AgentRow {
+        name: "eu-1".into(),
+        version: "0.1.0".into(),
+        started_at: now - 8_040_000,
+        workers: 2,
+        shards,
+        active,
+        in_per_s: rate,
+        cpu_permille: 412,
+        resident: u64::from(shards) * 61_440 + 9_437_184,
+    }
+}
+
+fn sinks(rate: u32) -> Vec<SinkRow> {
+    vec![
+        SinkRow {
+            name: "bot".into(),
+            kind: "http".into(),
+            state: "delivering".into(),
+            healthy: true,
+            queued: 312,
+            out_per_s: rate,
+            delivered: 84_213_101,
+            ..SinkRow::default()
+        },
+        SinkRow {
+            name: "audit".into(),
+            kind: "http".into(),
+            state: "retrying: connection refused".into(),
+            queued: 4_120,
+            retries: 31,
+            dead: 2,
+            ..SinkRow::default()
+        },
+    ]
 }
 
 fn findings(bad: Vec<u32>) -> Vec<Finding> {

@@ -42,6 +42,9 @@ pub(crate) struct EventSpec {
 
 const AUTHOR: &str = r#"{"id":"%user%","username":"mariner","avatar":"%hash%","discriminator":"0","public_flags":0,"flags":0,"banner":null,"accent_color":null,"global_name":"Mariner","avatar_decoration_data":null,"clan":null}"#;
 const MEMBER: &str = r#"{"roles":["%number%"],"premium_since":null,"pending":false,"nick":null,"mute":false,"joined_at":"2024-05-01T12:00:00.000000+00:00","flags":0,"deaf":false,"communication_disabled_until":null,"banner":null,"avatar":null}"#;
+/// As in typing and reaction events, which have no author.
+const MEMBER_AND_USER: &str = r#"{"user":{"id":"%user%","username":"mariner","discriminator":"0","avatar":"%hash%","global_name":null,"bot":false},"roles":["%number%"],"premium_since":null,"pending":false,"nick":null,"mute":false,"joined_at":"2024-05-01T12:00:00.000000+00:00","flags":0,"deaf":false,"avatar":null,"guild_id":"1"}"#;
+const INTERACTION_MEMBER: &str = r#"{"user":{"id":"%user%","username":"mariner","discriminator":"0","avatar":"%hash%"},"roles":[],"permissions":"2222085186637376","joined_at":"2024-05-01T12:00:00.000000+00:00","flags":0,"mute":false,"deaf":false}"#;
 const FULL_MEMBER: &str = r#"{"id":"%other%","username":"mariner","discriminator":"0","avatar":"%hash%","global_name":"Mariner","public_flags":0}"#;
 const EMOJI: &str = r#"{"id":null,"name":"%emoji%"}"#;
 const EMBEDS: &str = r#"[{"type":"article","url":"https://example.org/tides","title":"Tide tables","description":"High water at the harbour mouth","color":3447003,"provider":{"name":"example.org"}}]"#;
@@ -106,6 +109,9 @@ pub(crate) const CATALOG: [EventSpec; 18] = [
         fields: &[
             ("type", "0"),
             ("timestamp", r#""%now%""#),
+            ("tts", "false"),
+            ("mention_roles", "[]"),
+            ("mention_everyone", "false"),
             ("pinned", "false"),
             ("mentions", "[]"),
             ("member", MEMBER),
@@ -131,6 +137,10 @@ pub(crate) const CATALOG: [EventSpec; 18] = [
         fields: &[
             ("type", "0"),
             ("timestamp", r#""%now%""#),
+            ("tts", "false"),
+            ("mention_roles", "[]"),
+            ("mention_everyone", "false"),
+            ("mentions", "[]"),
             ("pinned", "false"),
             ("id", r#""%message%""#),
             ("guild_id", r#""%guild%""#),
@@ -160,6 +170,11 @@ pub(crate) const CATALOG: [EventSpec; 18] = [
         about: About::Nothing,
         fields: &[
             ("type", "0"),
+            ("tts", "false"),
+            ("mention_roles", "[]"),
+            ("mention_everyone", "false"),
+            ("mentions", "[]"),
+            ("pinned", "false"),
             ("timestamp", r#""%now%""#),
             ("id", r#""%id%""#),
             ("edited_timestamp", "null"),
@@ -180,7 +195,7 @@ pub(crate) const CATALOG: [EventSpec; 18] = [
         fields: &[
             ("user_id", r#""%user%""#),
             ("timestamp", "%unix%"),
-            ("member", MEMBER),
+            ("member", MEMBER_AND_USER),
             ("channel_id", r#""%channel%""#),
             ("guild_id", r#""%guild%""#),
         ],
@@ -196,7 +211,7 @@ pub(crate) const CATALOG: [EventSpec; 18] = [
             ("type", "0"),
             ("message_id", r#""%message%""#),
             ("message_author_id", r#""%other%""#),
-            ("member", MEMBER),
+            ("member", MEMBER_AND_USER),
             ("emoji", EMOJI),
             ("channel_id", r#""%channel%""#),
             ("burst", "false"),
@@ -214,6 +229,7 @@ pub(crate) const CATALOG: [EventSpec; 18] = [
             ("type", "0"),
             ("message_id", r#""%message%""#),
             ("emoji", EMOJI),
+            ("burst", "false"),
             ("channel_id", r#""%channel%""#),
             ("guild_id", r#""%guild%""#),
         ],
@@ -225,7 +241,7 @@ pub(crate) const CATALOG: [EventSpec; 18] = [
         direct: false,
         about: About::Nothing,
         fields: &[
-            ("member", r#"{"user":{"id":"%user%","username":"mariner"},"roles":[],"guild_id":"1"}"#),
+            ("member", MEMBER_AND_USER),
             ("user_id", r#""%user%""#),
             ("suppress", "false"),
             ("session_id", r#""%id%""#),
@@ -250,6 +266,8 @@ pub(crate) const CATALOG: [EventSpec; 18] = [
             ("nick", "null"),
             ("joined_at", r#""%now%""#),
             ("flags", "0"),
+            ("mute", "false"),
+            ("deaf", "false"),
             ("?unusual_dm_activity_until", "null"),
             ("guild_id", r#""%guild%""#),
         ],
@@ -275,6 +293,8 @@ pub(crate) const CATALOG: [EventSpec; 18] = [
             ("nick", r#""mate %number%""#),
             ("joined_at", r#""2024-05-01T12:00:00.000000+00:00""#),
             ("flags", "0"),
+            ("mute", "false"),
+            ("deaf", "false"),
             ("guild_id", r#""%guild%""#),
         ],
     },
@@ -288,13 +308,15 @@ pub(crate) const CATALOG: [EventSpec; 18] = [
             ("version", "1"),
             ("type", "2"),
             ("token", r#""aW50ZXJhY3Rpb246%hash%""#),
-            ("member", r#"{"user":{"id":"%user%","username":"mariner"},"permissions":"2222085186637376"}"#),
+            ("member", INTERACTION_MEMBER),
             ("locale", r#""en-US""#),
             ("id", r#""%id%""#),
             ("guild", r#"{"locale":"en-US","id":"%guild%","features":[]}"#),
             ("data", r#"{"type":1,"name":"ping","id":"%number%","guild_id":"1"}"#),
             ("channel_id", r#""%channel%""#),
             ("application_id", r#""1000000000000000001""#),
+            ("entitlements", "[]"),
+            ("authorizing_integration_owners", r#"{"0":"%guild%"}"#),
             ("guild_id", r#""%guild%""#),
         ],
     },
@@ -326,6 +348,18 @@ pub(crate) const CATALOG: [EventSpec; 18] = [
             ("id", r#""%guild%""#),
             ("features", "[]"),
             ("description", "null"),
+            ("afk_timeout", "300"),
+            ("default_message_notifications", "0"),
+            ("emojis", "[]"),
+            ("explicit_content_filter", "0"),
+            ("mfa_level", "0"),
+            ("nsfw_level", "0"),
+            ("preferred_locale", r#""en-US""#),
+            ("premium_progress_bar_enabled", "false"),
+            ("premium_tier", "0"),
+            ("roles", "[]"),
+            ("system_channel_flags", "0"),
+            ("verification_level", "1"),
         ],
     },
     EventSpec {

@@ -15,6 +15,11 @@ const CHANNELS: u64 = 8;
 /// Members that a GUILD_CREATE lists; the rest come by request.
 const LISTED_MEMBERS: u32 = 3;
 
+/// What every guild has and the sandbox has no use for.
+const SETTINGS: &str = "\"afk_timeout\":300,\"default_message_notifications\":0,\"explicit_content_filter\":0,\
+    \"mfa_level\":0,\"nsfw_level\":0,\"premium_progress_bar_enabled\":false,\"premium_tier\":0,\
+    \"stage_instances\":[],\"system_channel_flags\":0,\"verification_level\":1";
+
 /// The guilds of the bot, by index.
 #[derive(Debug)]
 pub(crate) struct Guilds {
@@ -113,7 +118,9 @@ impl Guilds {
             out,
             "{first},\"name\":\"Guild {index}\",{second},\"unavailable\":false,\"member_count\":{members},\
              \"joined_at\":\"2024-05-01T12:00:00.000000+00:00\",\"preferred_locale\":\"en-US\",\"features\":[],\
-             \"roles\":[{{\"id\":\"{id}\",\"name\":\"@everyone\",\"permissions\":\"104324673\",\"position\":0}}],\
+             \"roles\":[{{\"id\":\"{id}\",\"name\":\"@everyone\",\"permissions\":\"104324673\",\"position\":0,\
+             \"color\":0,\"colors\":{{\"primary_color\":0,\"secondary_color\":null,\"tertiary_color\":null}},\
+             \"hoist\":false,\"managed\":false,\"mentionable\":false,\"flags\":0}}],{SETTINGS},\
              \"emojis\":[],\"stickers\":[],\"voice_states\":[],\"threads\":[],\"presences\":[],\"members\":["
         )
         .expect("a Vec accepts every write");

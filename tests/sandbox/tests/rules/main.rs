@@ -2,6 +2,7 @@
 
 mod client;
 mod closes;
+mod compression;
 mod faults;
 mod requests;
 mod rest;
