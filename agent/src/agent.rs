@@ -219,6 +219,7 @@ fn resumable(store: &Store, generation: &Generation) -> Vec<StoredSession> {
             && session.total == generation.total
             && session.version == generation.version
             && session.compression == generation.compression
+            && session.intents == generation.intents
     };
     store.sessions().iter().filter(fits).cloned().collect()
 }

@@ -1,7 +1,7 @@
 //! The command line: what is asked, of which agent, and the exit code of every outcome.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -101,10 +101,15 @@ pub fn run() -> ExitCode {
     match start(&cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("pilothouse: {error:#}");
+            complain(format_args!("{error:#}"));
             ExitCode::from(2)
         }
     }
+}
+
+/// Unlike `eprintln!` it survives a terminal that is gone.
+fn complain(what: std::fmt::Arguments<'_>) {
+    let _gone = writeln!(std::io::stderr(), "pilothouse: {what}");
 }
 
 fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
@@ -176,7 +181,7 @@ fn outcome(answer: Result<bool, Failure>) -> ExitCode {
         Err(failure @ Failure::Refused(_)) => (failure, 4),
         Err(failure @ Failure::Output(_)) => (failure, 1),
     };
-    eprintln!("pilothouse: {failure}");
+    complain(format_args!("{failure}"));
     ExitCode::from(code)
 }
 

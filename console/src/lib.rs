@@ -1,8 +1,9 @@
 //! The terminal that steers Pilothouse agents, and the same questions for scripts.
 //!
-//! Pure are [`message`], [`model`], [`update`], [`actions`] and [`format`]: what happened goes in, what to do comes out.
+//! Pure are [`message`], [`model`], [`update`], [`actions`] and [`mod@format`]: what happened goes in, what to do
+//! comes out.
 //! [`view`], [`widget`] and [`theme`] draw a model; [`app`] is the one loop around both, [`screen`], [`input`],
-//! [`signals`], [`panic`], [`link`] and [`address`] its edges. [`plain`] answers without a terminal; [`cli`] composes.
+//! [`signals`], [`mod@panic`], [`link`] and [`address`] its edges. [`plain`] answers without a terminal; [`cli`] composes.
 
 pub mod cli;
 

@@ -100,7 +100,8 @@ pub fn backoff(attempt: u32, random: f64) -> Duration {
         + Duration::from_secs_f64(most.min(30_000.0) * random / 1_000.0).min(Duration::from_millis(29_750))
 }
 
-/// Waits; tells whether the console is still there. What it asks to send meanwhile is dropped: it was told that the link is down.
+/// Waits; tells whether the console is still there. What it asks to send meanwhile is dropped: it was told that the
+/// link is down.
 async fn pause(wait: Option<Duration>, orders: &mut Receiver<Order>) -> bool {
     let over = async {
         match wait {
@@ -256,7 +257,7 @@ pub fn read(text: &str) -> Result<FromAgent, Down> {
     let other = |reason: String| Down { reason, refused: true, retry: false };
     match serde_json::from_str(text) {
         Ok(FromAgent::Hello { protocol, version, .. }) if protocol != PROTOCOL => Err(other(format!(
-            "the agent ({version}) speaks protocol {protocol}, this console {PROTOCOL}: use the console of the agent's version"
+            "the agent ({version}) speaks protocol {protocol}, this console {PROTOCOL}: use the console of its version"
         ))),
         Ok(frame) => Ok(frame),
         Err(error) => Err(other(format!("the agent sent a frame that this console cannot read: {error}"))),

@@ -57,14 +57,20 @@ pub enum Failure {
 }
 
 const LIMIT: Duration = Duration::from_secs(15);
+/// For what waits for Discord.
+const LONG_LIMIT: Duration = Duration::from_secs(80);
 
 /// Asks and writes the answer; tells whether what was asked was done.
 ///
 /// # Errors
 /// Why there is no answer.
 pub async fn run(peer: &Peer, question: &Question, output: Output) -> Result<bool, Failure> {
-    let late = || Failure::Unreachable(format!("{} did not answer within {} s", peer.address.shown, LIMIT.as_secs()));
-    let answer = timeout(LIMIT, ask(peer, question)).await.map_err(|_| late())??;
+    let limit = match question {
+        Question::Exec(command) if command.takes_long() => LONG_LIMIT,
+        _ => LIMIT,
+    };
+    let late = || Failure::Unreachable(format!("{} did not answer within {} s", peer.address.shown, limit.as_secs()));
+    let answer = timeout(limit, ask(peer, question)).await.map_err(|_| late())??;
     let mut out = io::stdout().lock();
     match answer {
         Answer::Status(overview) => status(&mut out, &overview, output)?,
@@ -243,10 +249,7 @@ fn result(out: &mut impl Write, ok: bool, text: &str, output: Output) -> io::Res
     let value = json!({"ok": ok, "text": text});
     match output {
         Output::Table if ok => text.lines().try_for_each(|line| writeln!(out, "{}", format::clean(line))),
-        Output::Table => {
-            text.lines().for_each(|line| eprintln!("{}", format::clean(line)));
-            Ok(())
-        }
+        Output::Table => text.lines().try_for_each(|line| writeln!(io::stderr(), "{}", format::clean(line))),
         Output::Json | Output::Ndjson => line(out, &value),
         Output::Csv => {
             csv(out, ["ok".to_owned(), "text".to_owned()].into_iter())?;

@@ -96,6 +96,11 @@ impl Drop for Screen {
     }
 }
 
+/// Whether the console has the terminal.
+pub fn is_entered() -> bool {
+    ENTERED.load(Ordering::SeqCst)
+}
+
 /// Hands the terminal back; harmless where it was not taken, so every way out may call it.
 pub fn leave() {
     if !ENTERED.swap(false, Ordering::SeqCst) {

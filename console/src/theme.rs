@@ -1,4 +1,4 @@
-//! Colours and signs. A state is always told by sign, word and colour together; hues are told apart by the colour-blind.
+//! Colours and signs. A state is told by sign, word and colour together; the hues are told apart by the colour-blind.
 
 use pilothouse_shared::snapshot::{Severity, ShardState};
 use ratatui::style::{Color, Modifier, Style};

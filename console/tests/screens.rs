@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use pilothouse_console::message::{Effect, Key, LinkEvent, Message};
 use pilothouse_console::model::{Look, Model, Setup};
 use pilothouse_console::theme::{Depth, Theme};
-use pilothouse_console::update::update;
+use pilothouse_console::update::{deadline, update};
 use pilothouse_console::view;
 use pilothouse_shared::snapshot::ShardState;
 use pilothouse_shared::wire::{FromAgent, Role, ToAgent};
@@ -353,6 +353,46 @@ fn findings_lead_to_their_shards() {
     desk.key(Key::Down);
     desk.key(Key::Enter);
     assert!(desk.text().contains("Shards ▸ 3"));
+}
+
+#[test]
+fn the_agent_is_asked_only_for_what_is_shown() {
+    let mut desk = Desk::linked((80, 24), 64, Role::Viewer);
+    let mut asked = |keys: &str| {
+        desk.keys(keys);
+        let last = desk.sent.iter().rev().find_map(|frame| match frame {
+            ToAgent::Subscribe(wanted) => Some(wanted.clone()),
+            _ => None,
+        });
+        last.map(|wanted| (wanted.map, wanted.shards, wanted.detail)).expect("something was asked for")
+    };
+    assert_eq!(asked(""), (false, false, None));
+    assert_eq!(asked("2"), (true, false, None));
+    assert_eq!(asked("v"), (true, true, None));
+    assert_eq!(asked("v/eu"), (true, true, None), "a filter reads rows");
+    assert_eq!(asked("1"), (true, true, None), "a letter while one types");
+    desk.key(Key::Esc);
+    desk.key(Key::Enter);
+    assert_eq!(desk.model.subscription().detail, Some(0));
+}
+
+#[test]
+fn a_command_without_an_answer_is_told() {
+    let mut desk = Desk::linked((80, 24), 64, Role::Admin);
+    desk.keys("2r");
+    desk.key(Key::Tab);
+    desk.key(Key::Enter);
+    desk.link(LinkEvent::Down { reason: "gone".into(), wait_ms: Some(9_000) });
+    assert!(desk.text().contains("no answer to \"restart 0\""));
+    desk.keys("r");
+    desk.now += 20_000;
+    assert!(desk.text().contains("not connected: nothing was sent"));
+}
+
+#[test]
+fn nothing_changes_by_itself_while_frames_come() {
+    let desk = Desk::linked((80, 24), 64, Role::Admin);
+    assert_eq!(deadline(&desk.model, desk.now), Some(NOW + 3_001), "then the totals are old");
 }
 
 #[test]

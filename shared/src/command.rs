@@ -3,9 +3,11 @@
 
 use std::fmt;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::ids::GuildId;
 use crate::selector::Selector;
+use crate::wire::Role;
 
 /// A command, parsed and valid in itself; whether its shards exist is the agent's to say.
 #[derive(Clone, PartialEq, Eq, Debug, Subcommand)]
@@ -23,7 +25,7 @@ pub enum Command {
         /// Which shard
         shard: u32,
     },
-    /// Reconnect shards; they resume their sessions, so nothing is lost and no identify is spent
+    /// Reconnect shards; they resume their sessions: nothing is lost and no identify is spent
     Restart {
         /// Which shards: 3, 0-15, state=resuming, agent=eu-1, lag>250ms, *
         shards: Selector,
@@ -39,6 +41,117 @@ pub enum Command {
         #[arg(long, value_parser = clap::value_parser!(u16).range(3000..=4999))]
         code: u16,
     },
+    /// Set the bot's presence on shards, also for their later sessions
+    Presence {
+        /// Which shards: 3, 0-15, state=resuming, agent=eu-1, lag>250ms, *
+        shards: Selector,
+        /// How present the bot is
+        #[arg(long)]
+        status: Status,
+        /// What it does, in words
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+        activity: Option<String>,
+        /// What kind of activity that is
+        #[arg(
+            long,
+            requires = "activity",
+            default_value_if("activity", clap::builder::ArgPredicate::IsPresent, "playing")
+        )]
+        kind: Option<Kind>,
+    },
+    /// Join or leave a guild's voice channel
+    #[command(subcommand)]
+    Voice(Voice),
+    /// Ask for the soundboard sounds of guilds; the bot gets them as events
+    Soundboard {
+        /// Which guilds, by id
+        #[arg(required = true, num_args = 1.., value_name = "GUILD")]
+        guilds: Vec<GuildId>,
+    },
+    /// Ask for the state of a guild's voice channels; the bot gets it as an event
+    ChannelInfo {
+        /// Which guild, by id
+        guild: GuildId,
+    },
+    /// Ask for members of a guild and count them; the bot gets them as events, too
+    Members {
+        /// Which guild, by id
+        guild: GuildId,
+        /// Those whose name begins with this; all of them without it
+        #[arg(long, allow_hyphen_values = true)]
+        query: Option<String>,
+        /// At most so many, 1 to 100; 0 without a query is all
+        #[arg(long, value_parser = clap::value_parser!(u16).range(0..=100))]
+        limit: Option<u16>,
+        /// These users, by id, at most 100
+        #[arg(long = "user", num_args = 1.., value_name = "ID", conflicts_with_all = ["query", "limit"])]
+        users: Vec<GuildId>,
+        /// With their presences
+        #[arg(long)]
+        presences: bool,
+    },
+    /// Send any payload on a shard: a JSON object to the end of the line
+    Send {
+        /// Which shard
+        shard: u32,
+        /// The payload, such as {"op":43,"d":{...}}
+        #[arg(value_parser = json_object)]
+        json: String,
+    },
+}
+
+/// What to do in voice.
+#[derive(Clone, PartialEq, Eq, Debug, Subcommand)]
+pub enum Voice {
+    /// Have the bot join a voice channel
+    Join {
+        /// Which guild, by id
+        guild: GuildId,
+        /// Which of its channels, by id
+        #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+        channel: u64,
+        /// It does not speak
+        #[arg(long)]
+        mute: bool,
+        /// It does not listen
+        #[arg(long)]
+        deaf: bool,
+    },
+    /// Have the bot leave the voice channel that it is in
+    Leave {
+        /// Which guild, by id
+        guild: GuildId,
+    },
+}
+
+/// How present a bot is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[value(rename_all = "lowercase")]
+pub enum Status {
+    /// Online
+    Online,
+    /// Do not disturb
+    Dnd,
+    /// Away
+    Idle,
+    /// Shown as offline
+    Invisible,
+}
+
+/// What kind of activity a presence shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[value(rename_all = "lowercase")]
+pub enum Kind {
+    /// Playing TEXT
+    Playing,
+    /// Listening to TEXT
+    Listening,
+    /// Watching TEXT
+    Watching,
+    /// Competing in TEXT
+    Competing,
+    /// TEXT by itself
+    Custom,
 }
 
 /// Why a line was refused, in the words to show: what is wrong and what is allowed.
@@ -71,7 +184,28 @@ impl Command {
 
     /// Whether it changes anything.
     pub fn changes(&self) -> bool {
-        matches!(self, Self::Restart { .. } | Self::Close { .. })
+        match self {
+            Self::Restart { .. } | Self::Close { .. } | Self::Presence { .. } | Self::Voice(_) | Self::Send { .. } => {
+                true
+            }
+            Self::Status | Self::Shards { .. } | Self::Explain { .. } => false,
+            // They ask Discord, and the bot gets the answers.
+            Self::Soundboard { .. } | Self::ChannelInfo { .. } | Self::Members { .. } => false,
+        }
+    }
+
+    /// The role it takes.
+    pub fn role(&self) -> Role {
+        match self {
+            Self::Status | Self::Shards { .. } | Self::Explain { .. } => Role::Viewer,
+            Self::Send { .. } => Role::Admin,
+            _ => Role::Operator,
+        }
+    }
+
+    /// Whether its answer waits for Discord: for members of a large guild a minute or more.
+    pub fn takes_long(&self) -> bool {
+        matches!(self, Self::Members { .. })
     }
 
     /// The name of every command.
@@ -96,8 +230,57 @@ impl fmt::Display for Command {
             Self::Restart { shards, identify: false } => write!(out, "restart {shards}"),
             Self::Restart { shards, identify: true } => write!(out, "restart {shards} --identify"),
             Self::Close { shards, code } => write!(out, "close {shards} --code {code}"),
+            Self::Presence { shards, status, activity, kind } => {
+                write!(out, "presence {shards} --status {}", name(*status))?;
+                option(out, "activity", activity.as_deref())?;
+                kind.map_or(Ok(()), |kind| write!(out, " --kind {}", name(kind)))
+            }
+            Self::Voice(Voice::Leave { guild }) => write!(out, "voice leave {guild}"),
+            Self::Voice(Voice::Join { guild, channel, mute, deaf }) => {
+                let (mute, deaf) = (flag(*mute, " --mute"), flag(*deaf, " --deaf"));
+                write!(out, "voice join {guild} {channel}{mute}{deaf}")
+            }
+            Self::Soundboard { guilds } => write!(out, "soundboard{}", list(guilds)),
+            Self::ChannelInfo { guild } => write!(out, "channel-info {guild}"),
+            Self::Members { guild, query, limit, users, presences } => {
+                write!(out, "members {guild}")?;
+                option(out, "query", query.as_deref())?;
+                limit.map_or(Ok(()), |limit| write!(out, " --limit {limit}"))?;
+                let users = if users.is_empty() { String::new() } else { format!(" --user{}", list(users)) };
+                write!(out, "{users}{}", flag(*presences, " --presences"))
+            }
+            Self::Send { shard, json } => write!(out, "send {shard} {json}"),
         }
     }
+}
+
+fn name(value: impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+fn flag(set: bool, text: &'static str) -> &'static str {
+    if set { text } else { "" }
+}
+
+fn list(ids: &[GuildId]) -> String {
+    ids.iter().map(|id| format!(" {id}")).collect()
+}
+
+/// A flag with a text, in quotes where the text needs them.
+fn option(out: &mut fmt::Formatter<'_>, flag: &str, text: Option<&str>) -> fmt::Result {
+    let Some(text) = text else { return Ok(()) };
+    let plain = |letter: char| !letter.is_whitespace() && !matches!(letter, '"' | '\'' | '{' | '-');
+    if !text.is_empty() && text.chars().all(plain) {
+        return write!(out, " --{flag} {text}");
+    }
+    // Within double quotes everything but a double quote is itself.
+    write!(out, " --{flag}=\"{}\"", text.replace('"', "\"'\"'\""))
+}
+
+/// A JSON object, without blanks round it.
+fn json_object(text: &str) -> Result<String, String> {
+    let parsed = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text);
+    parsed.map(|_| text.trim().to_owned()).map_err(|error| format!("a payload is a JSON object: {error}"))
 }
 
 /// Clap's report without its heading, usage block and hints: one or two lines for a status line.
@@ -113,12 +296,17 @@ fn plain(error: &clap::Error) -> String {
     kept.strip_prefix("error: ").unwrap_or(&kept).to_owned()
 }
 
+/// A word that begins with `{` is JSON, with quotes of its own: it goes on to the end of the line.
 fn words(line: &str) -> Result<Vec<String>, CommandError> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;
-    for letter in line.chars() {
+    for (at, letter) in line.char_indices() {
         match quote {
+            None if letter == '{' && word.is_none() => {
+                word = Some(line[at..].to_owned());
+                break;
+            }
             Some(open) if letter == open => quote = None,
             None if letter == '"' || letter == '\'' => {
                 quote = Some(letter);
@@ -151,10 +339,29 @@ mod tests {
             "restart 3",
             "restart * --identify",
             "close 3 --code 4000",
+            "presence * --status idle",
+            "presence 0-15 --status dnd --activity chess --kind playing",
+            "presence 3 --status online --activity=\"the helm, \"'\"'\"aye\"'\"'\"\" --kind custom",
+            "voice leave 197038439483310086",
+            "voice join 7 8 --mute --deaf",
+            "soundboard 7 8 9",
+            "channel-info 7",
+            "members 7",
+            "members 7 --query ann --limit 5 --presences",
+            "members 7 --query=\"-x\"",
+            "members 7 --limit 0",
+            "members 7 --user 1 2 3",
+            "send 3 {\"op\": 43, \"d\": {\"guild_id\": \"it's 7\"}}",
         ] {
             assert_eq!(Command::parse(line).expect(line).to_string(), line);
         }
         assert_eq!(Command::parse("restart \"3, 4\"").expect("quoted").to_string(), "restart 3,4");
+        let kinds = Command::parse("presence 3 --status dnd --activity chess").expect("valid").to_string();
+        assert_eq!(kinds, "presence 3 --status dnd --activity chess --kind playing");
+        let quoted = Command::parse("send 3 '{\"op\":4}'").expect("quoted").to_string();
+        assert_eq!(quoted, "send 3 {\"op\":4}");
+        let ids = Command::parse("members 7 --user 1 --user 2").expect("valid").to_string();
+        assert_eq!(ids, "members 7 --user 1 2");
     }
 
     #[test]
@@ -165,6 +372,32 @@ mod tests {
         assert!(refused("close 3 --code 1000").contains("3000"));
         assert!(refused("restart 9-2").contains("2-9"));
         assert!(refused("restart '3").contains("quote"));
+        assert!(refused("presence 3 --status away").contains("invisible"));
+        assert!(refused("presence 3 --status dnd --kind watching").contains("--activity"));
+        assert!(refused("members x").contains("197038439483310086"));
+        assert!(refused("members 7 --limit 101").contains("100"));
+        assert!(refused("members 7 --query a --user 1").contains("--user"));
+        assert!(refused("send 3 {\"op\"").contains("JSON object"));
+        assert!(refused("send 3 [1]").contains("JSON object"));
+        assert!(refused("voice").contains("leave"), "{}", refused("voice"));
+        assert!(refused("soundboard").contains("GUILD"));
+    }
+
+    #[test]
+    fn what_changes_takes_more_than_looking() {
+        for (line, changes, role) in [
+            ("status", false, Role::Viewer),
+            ("restart 3", true, Role::Operator),
+            ("presence 3 --status dnd", true, Role::Operator),
+            ("voice leave 7", true, Role::Operator),
+            ("members 7", false, Role::Operator),
+            ("soundboard 7", false, Role::Operator),
+            ("channel-info 7", false, Role::Operator),
+            ("send 3 {\"op\":4}", true, Role::Admin),
+        ] {
+            let command = Command::parse(line).expect(line);
+            assert_eq!((command.changes(), command.role()), (changes, role), "{line}");
+        }
     }
 
     proptest! {
@@ -173,6 +406,18 @@ mod tests {
             if let Ok(command) = Command::parse(&line) {
                 prop_assert_eq!(Command::parse(&command.to_string()), Ok(command));
             }
+        }
+
+        #[test]
+        fn any_text_round_trips(text in ".{0,30}|[-{}\"' a]{0,8}", limit in prop::option::of(0_u16..101)) {
+            let query = Some(text.clone());
+            let members = Command::Members { guild: GuildId(7), query, limit, users: vec![], presences: true };
+            prop_assert_eq!(Command::parse(&members.to_string()), Ok(members));
+            let (shards, status, kind) = (Selector::all(), Status::Idle, Some(Kind::Custom));
+            let presence = Command::Presence { shards, status, activity: Some(text.clone()), kind };
+            prop_assert_eq!(Command::parse(&presence.to_string()), Ok(presence));
+            let send = Command::Send { shard: 3, json: serde_json::json!({"op": 4, "d": text}).to_string() };
+            prop_assert_eq!(Command::parse(&send.to_string()), Ok(send));
         }
     }
 }

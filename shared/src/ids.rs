@@ -1,6 +1,7 @@
 //! Snowflakes and the formula that ties a guild to a shard.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,20 @@ impl GuildId {
     }
 }
 
+/// Not a snowflake.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("an id is a number such as 197038439483310086")]
+pub struct NotAnId;
+
+impl FromStr for GuildId {
+    type Err = NotAnId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        let digits = text.bytes().all(|letter| letter.is_ascii_digit());
+        text.parse().ok().filter(|id| digits && *id > 0).map(Self).ok_or(NotAnId)
+    }
+}
+
 impl fmt::Display for GuildId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(out)
@@ -40,5 +55,13 @@ mod tests {
         assert_eq!(guild.shard(1), 0);
         assert_eq!(guild.shard(16), u32::try_from((guild.0 >> 22) % 16).expect("below 16"));
         assert_eq!(GuildId(5 << 22).shard(4), 1);
+    }
+
+    #[test]
+    fn ids_are_read_as_they_are_written() {
+        assert_eq!("197038439483310086".parse(), Ok(GuildId(197_038_439_483_310_086)));
+        for wrong in ["", "0", "+7", "-7", "7 ", "x", "99999999999999999999"] {
+            assert_eq!(wrong.parse::<GuildId>(), Err(NotAnId), "{wrong}");
+        }
     }
 }

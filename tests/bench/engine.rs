@@ -56,29 +56,19 @@ fn client(name: &str, port: u16, counted: bool, row: Row) -> anyhow::Result<()> 
     let (done, mut measured) = mpsc::channel(1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async move {
-        let folder = match name {
+        let mut folder = None;
+        match name {
             "floor" => floor::start(row, port, Meter::new(&row, 0, calls, done)),
             "twilight" => twilight::start(row, port, Meter::new(&row, twilight::extra(&row), calls, done)),
-            "agent" => {
-                let folder = agent::start(row, port, Meter::new(&row, 0, calls, done))?;
-                return finish(&mut measured, Some(folder)).await;
-            }
+            "agent" => folder = Some(agent::start(row, port, Meter::new(&row, 0, calls, done))?),
             other => bail!("no client is called {other:?}"),
-        };
-        let () = folder;
-        finish(&mut measured, None).await
+        }
+        let measure = measured.recv().await.context("the client ended early")?;
+        println!("{}", measure.line());
+        drop(folder);
+        // The worker and its connections end with the process.
+        std::process::exit(0)
     })
-}
-
-async fn finish(
-    measured: &mut mpsc::Receiver<meter::Measure>,
-    folder: Option<tempfile::TempDir>,
-) -> anyhow::Result<()> {
-    let measure = measured.recv().await.context("the client ended early")?;
-    println!("{}", measure.line());
-    drop(folder);
-    // The worker and its connections end with the process.
-    std::process::exit(0)
 }
 
 /// The program as it is called by people: runs the rows and prints the table.

@@ -264,7 +264,8 @@ impl World {
             Output::PermitUsed => self.post(Event::ToFleet(id, 2)),
             Output::PermitDone => self.post(Event::ToFleet(id, 3)),
             Output::TokenRefused => panic!("seed {}: nobody refused the token", self.seed),
-            Output::SessionLost | Output::Latency(_) | Output::Ended { .. } | Output::Life(_) => {}
+            Output::SessionLost | Output::Latency(_) | Output::Ended { .. } | Output::Life(_) | Output::Command(..) => {
+            }
         }
     }
 

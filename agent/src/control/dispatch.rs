@@ -7,10 +7,12 @@ use pilothouse_shared::selector::Selector;
 use pilothouse_shared::wire::Role;
 
 use super::{Control, text};
+use crate::gateway::members::{MembersError, MembersRequest, Who};
+use crate::gateway::payload::PayloadError;
 use crate::shard::ShardCommand;
 
 /// A worker that does not take a command in this time hangs.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why a command was not done; the text says what is wrong and what is allowed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -19,7 +21,7 @@ pub enum Refused {
     #[error(transparent)]
     Command(#[from] CommandError),
     /// The token does not allow it.
-    #[error("this token may look only: `{0}` takes an operator's")]
+    #[error("{}", too_little(.0))]
     Role(Command),
     /// A shard that does not exist.
     #[error("shard {shard} does not exist: this bot has {}", range(*.total))]
@@ -45,6 +47,15 @@ pub enum Refused {
     /// Nobody may identify now.
     #[error("nobody may identify now: {0}; nothing was done")]
     Held(String),
+    /// Discord would not take it.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// There are no members to tell of.
+    #[error(transparent)]
+    Members(#[from] MembersError),
+    /// It was not sent.
+    #[error("nothing was sent: {0}")]
+    NotSent(&'static str),
     /// The workers are ending or hang.
     #[error("{done} of {of} shards were reached: the agent is shutting down or overloaded")]
     Unreachable {
@@ -62,11 +73,11 @@ impl Control {
     /// [`Refused`], in words to show as well.
     pub async fn run(&self, role: Role, line: &str) -> Result<String, Refused> {
         let command = Command::parse(line)?;
-        if command.changes() && role < Role::Operator {
+        if role < command.role() {
             return Err(Refused::Role(command));
         }
         let answer = self.effect(&command).await;
-        if command.changes() {
+        if command.role() > Role::Viewer {
             let outcome = answer.as_ref().map_or_else(ToString::to_string, Clone::clone);
             tracing::info!(%command, ?role, outcome, "command");
         }
@@ -81,6 +92,17 @@ impl Control {
             Command::Restart { shards, identify: false } => self.restart(shards).await,
             Command::Restart { shards, identify: true } => self.renew(shards).await,
             Command::Close { shards, code } => self.close(shards, *code).await,
+            Command::Presence { shards, status, activity, kind } => {
+                self.presence(shards, *status, activity.as_deref(), *kind).await
+            }
+            Command::Voice(voice) => self.voice(voice).await,
+            Command::Soundboard { guilds } => self.soundboard(guilds).await,
+            Command::ChannelInfo { guild } => self.channel_info(*guild).await,
+            Command::Members { guild, query, limit, users, presences } => {
+                let who = Who::of(query.clone(), *limit, users.iter().map(|user| user.0).collect())?;
+                self.members(MembersRequest { guild: *guild, who, presences: *presences }).await
+            }
+            Command::Send { shard, json } => self.send_raw(*shard, json).await,
         }
     }
 
@@ -124,14 +146,14 @@ impl Control {
     }
 
     /// The shards that are named, at least one.
-    fn choose(&self, shards: &Selector) -> Result<Vec<u32>, Refused> {
+    pub(super) fn choose(&self, shards: &Selector) -> Result<Vec<u32>, Refused> {
         self.exists(shards.highest_named())?;
         let snapshot = self.snapshot();
         let chosen: Vec<u32> = snapshot.rows.iter().filter(|row| shards.matches(row)).map(|row| row.id).collect();
         if chosen.is_empty() { Err(Refused::Nothing(shards.clone())) } else { Ok(chosen) }
     }
 
-    fn exists(&self, shard: Option<u32>) -> Result<(), Refused> {
+    pub(super) fn exists(&self, shard: Option<u32>) -> Result<(), Refused> {
         let total = self.shards.total();
         match shard {
             Some(shard) if shard >= total => Err(Refused::NoSuchShard { shard, total }),
@@ -161,6 +183,13 @@ impl Control {
             }
         }
         Ok(())
+    }
+}
+
+fn too_little(command: &Command) -> String {
+    match command.role() {
+        Role::Admin => format!("`{command}` takes an admin's token"),
+        _ => format!("this token may look only: `{command}` takes an operator's"),
     }
 }
 

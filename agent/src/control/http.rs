@@ -14,6 +14,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
+use pilothouse_shared::command::Command;
 use pilothouse_shared::snapshot::{Overview, ShardRow, ShardState};
 use pilothouse_shared::wire::{PATH, Role};
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,7 @@ use super::access::{Refusal, admit, problem};
 use super::dispatch::Refused;
 use super::door::Peer;
 use super::{CONSOLES, Control, link};
+use crate::gateway::members::MembersError;
 
 /// Of request bodies and of frames from consoles.
 const LONGEST_BODY: usize = 64 * 1024;
@@ -117,6 +119,7 @@ async fn shards(State(server): Shared) -> Json<Vec<ShardRow>> {
 async fn command(
     State(server): Shared,
     Extension(role): Extension<Role>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     body: Result<Bytes, BytesRejection>,
 ) -> (StatusCode, Json<Answer>) {
     let fail = |status, text: String| (status, Json(Answer { ok: false, text }));
@@ -128,6 +131,9 @@ async fn command(
         Ok(Line { line }) => line,
         Err(error) => return fail(StatusCode::BAD_REQUEST, format!("the body must be {{\"line\":\"…\"}}: {error}")),
     };
+    if Command::parse(&line).is_ok_and(|command| command.takes_long()) {
+        peer.stay();
+    }
     match server.control.run(role, &line).await {
         Ok(text) => (StatusCode::OK, Json(Answer { ok: true, text })),
         Err(refused) => fail(code(&refused), refused.to_string()),
@@ -137,7 +143,13 @@ async fn command(
 fn code(refused: &Refused) -> StatusCode {
     match refused {
         Refused::Role(_) => StatusCode::FORBIDDEN,
-        Refused::Unreachable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::Unreachable { .. } | Refused::NotSent(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::Members(error) => match error {
+            MembersError::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+            MembersError::NotSent(_) | MembersError::Busy | MembersError::Gone => StatusCode::SERVICE_UNAVAILABLE,
+            MembersError::Unanswered(_) => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::BAD_REQUEST,
+        },
         _ => StatusCode::BAD_REQUEST,
     }
 }

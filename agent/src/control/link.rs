@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use pilothouse_shared::command::Command;
 use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role, ToAgent};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
@@ -20,6 +24,8 @@ const PING: Duration = Duration::from_secs(10);
 const UNANSWERED: u32 = 3;
 /// For a worker to describe a shard.
 const DETAIL: Duration = Duration::from_millis(500);
+/// Commands of one console that wait for Discord.
+const LONG: usize = 16;
 /// For the last words.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -35,6 +41,7 @@ enum End {
 enum Turn {
     Heard(Option<Result<Message, axum::Error>>),
     Snapshot(bool),
+    Answer(FromAgent),
     Ping,
 }
 
@@ -46,6 +53,7 @@ pub(super) async fn attend(mut socket: WebSocket, server: &Server, role: Role) {
         end = console.talk() => end,
         _ = closing.wait_for(|closing| *closing) => bye("the agent is shutting down", true),
     };
+    drop(console);
     if let End::Bye { reason, retry } = end {
         let _ = timeout(GOODBYE, farewell(&mut socket, &FromAgent::Bye { reason, retry })).await;
     }
@@ -64,6 +72,8 @@ struct Console<'a> {
     feed: Feed,
     ping: Interval,
     unanswered: u32,
+    /// Commands that wait for Discord, while everything else goes on.
+    long: FuturesUnordered<BoxFuture<'a, FromAgent>>,
 }
 
 impl<'a> Console<'a> {
@@ -71,7 +81,8 @@ impl<'a> Console<'a> {
         let mut ping = interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let snapshots = control.snapshots.clone();
-        Self { socket, control, role, snapshots, feed: Feed::default(), ping, unanswered: 0 }
+        let long = FuturesUnordered::new();
+        Self { socket, control, role, snapshots, feed: Feed::default(), ping, unanswered: 0, long }
     }
 
     async fn talk(&mut self) -> End {
@@ -91,6 +102,7 @@ impl<'a> Console<'a> {
             // What it sent while it was being told comes first: its pong may be among it.
             biased;
             message = self.socket.recv() => Turn::Heard(message),
+            Some(answer) = self.long.next(), if !self.long.is_empty() => Turn::Answer(answer),
             changed = self.snapshots.changed() => Turn::Snapshot(changed.is_ok()),
             _ = self.ping.tick() => Turn::Ping,
         }
@@ -102,6 +114,7 @@ impl<'a> Console<'a> {
             Turn::Heard(_) => Err(End::Gone),
             Turn::Snapshot(true) => self.tell().await,
             Turn::Snapshot(false) => Err(bye("the agent is shutting down", true)),
+            Turn::Answer(answer) => self.send(&answer).await,
             Turn::Ping if self.unanswered == UNANSWERED => Err(End::Gone),
             Turn::Ping => {
                 self.unanswered += 1;
@@ -148,11 +161,14 @@ impl<'a> Console<'a> {
                 self.tell().await
             }
             ToAgent::Command { id, line } => {
-                let (ok, text) = match self.control.run(self.role, &line).await {
-                    Ok(text) => (true, text),
-                    Err(refused) => (false, refused.to_string()),
-                };
-                self.send(&FromAgent::Result { id, ok, text }).await
+                let takes_long = Command::parse(&line).is_ok_and(|command| command.takes_long());
+                let answer = answer(self.control, self.role, id, line);
+                if takes_long && self.long.len() < LONG {
+                    self.long.push(Box::pin(answer));
+                    return Ok(());
+                }
+                let answer = answer.await;
+                self.send(&answer).await
             }
         }
     }
@@ -196,6 +212,14 @@ impl<'a> Console<'a> {
             _ => Err(End::Gone),
         }
     }
+}
+
+async fn answer(control: &Control, role: Role, id: u64, line: String) -> FromAgent {
+    let (ok, text) = match control.run(role, &line).await {
+        Ok(text) => (true, text),
+        Err(refused) => (false, refused.to_string()),
+    };
+    FromAgent::Result { id, ok, text }
 }
 
 fn bye(reason: &str, retry: bool) -> End {

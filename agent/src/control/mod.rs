@@ -5,6 +5,7 @@
 //! Without the [`token::Token`] only `/healthz` and `/readyz` answer.
 
 mod access;
+mod discord;
 mod dispatch;
 mod door;
 mod feed;

@@ -16,12 +16,22 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::*;
 use crate::fleet::placement::Placement;
+use crate::gateway::commands::Standing;
+use crate::gateway::members::MembersError;
 use crate::shard::ShardCommand;
 use crate::shard::handle::ToWorker;
 
 const TOKEN: &str = "c0ffee";
 
-type Told = Arc<Mutex<Vec<(u32, ShardCommand)>>>;
+/// The shard that is not active.
+const AWAY: u32 = 2;
+
+/// What the worker was told: commands to shards, and payloads for Discord.
+#[derive(Clone, Default)]
+struct Told {
+    commands: Arc<Mutex<Vec<(u32, ShardCommand)>>>,
+    sent: Arc<Mutex<Vec<(u32, String)>>>,
+}
 
 fn snapshot(total: u32) -> Snapshot {
     let row = |id| ShardRow { id, state: ShardState::Active, agent: "eu-1".into(), seq: 1, ..ShardRow::default() };
@@ -35,7 +45,7 @@ fn snapshot(total: u32) -> Snapshot {
 fn workers(total: u32) -> (Shards, Told) {
     let (sender, mut inbox) = mpsc::channel(16);
     let told = Told::default();
-    let notes = Arc::clone(&told);
+    let Told { commands: notes, sent } = told.clone();
     tokio::spawn(async move {
         while let Some(message) = inbox.recv().await {
             match message {
@@ -47,6 +57,15 @@ fn workers(total: u32) -> (Shards, Told) {
                         explain: "active: as it should be".into(),
                         ..Default::default()
                     });
+                }
+                ToWorker::Send(shard, payload, caller) => {
+                    sent.lock().expect("no panic").push((shard, payload.text().to_owned()));
+                    let away = Standing::Waits("the shard is not active");
+                    let _ = caller.send(if shard == AWAY { away } else { Standing::Sent });
+                }
+                ToWorker::Members(shard, request, asker) => {
+                    sent.lock().expect("no panic").push((shard, format!("{:?}", request.who)));
+                    let _ = asker.send(Err(MembersError::Unanswered("no chunk came for 10 s".into())));
                 }
                 _ => {}
             }
@@ -158,20 +177,66 @@ fn control(total: u32) -> (Control, Told) {
 /// What the worker was told: it has read all of it once it answers a question.
 async fn noted(control: &Control, told: &Told) -> Vec<(u32, ShardCommand)> {
     control.run(Role::Admin, "explain 0").await.expect("the worker answers");
-    told.lock().expect("no panic").clone()
+    told.commands.lock().expect("no panic").clone()
 }
 
 #[tokio::test]
 async fn each_role_may_do_what_it_may() {
     let (control, told) = control(4);
-    for line in ["status", "shards *", "explain 3", "restart 3", "restart 3 --identify", "close 3 --code 4000"] {
-        let looks = matches!(line.split(' ').next(), Some("status" | "shards" | "explain"));
-        for (role, allowed) in [(Role::Viewer, looks), (Role::Operator, true), (Role::Admin, true)] {
-            assert_eq!(control.run(role, line).await.is_ok(), allowed, "{role:?} {line}");
+    let viewer = ["status", "shards *", "explain 3"];
+    let operator = [
+        "restart 3",
+        "restart 3 --identify",
+        "close 3 --code 4000",
+        "presence 3 --status dnd",
+        "voice leave 7",
+        "voice join 7 8",
+        "soundboard 7",
+        "channel-info 7",
+        "members 7",
+    ];
+    let admin = ["send 3 {\"op\":4}"];
+    let lines = viewer.map(|line| (line, Role::Viewer)).into_iter();
+    let lines = lines.chain(operator.map(|line| (line, Role::Operator))).chain(admin.map(|line| (line, Role::Admin)));
+    for (line, needed) in lines {
+        for role in [Role::Viewer, Role::Operator, Role::Admin] {
+            let refused = matches!(control.run(role, line).await, Err(Refused::Role(_)));
+            assert_eq!(refused, role < needed, "{role:?} {line}");
         }
     }
-    assert!(matches!(control.run(Role::Viewer, "restart 3").await, Err(Refused::Role(_))));
     assert_eq!(noted(&control, &told).await.len(), 6, "a viewer reached a worker");
+    assert_eq!(told.sent.lock().expect("no panic").len(), 13, "one without the role reached Discord");
+}
+
+#[tokio::test]
+async fn payloads_reach_their_shards_and_what_becomes_of_them_is_said() {
+    let (control, told) = control(4);
+    let guild = |shard: u64| shard << 22;
+    let long = format!("send 3 {{\"op\":4,\"d\":\"{}\"}}", "x".repeat(4_096));
+    let answers = [
+        ("presence 0,1 --status idle", "presence set on 2 shards"),
+        ("presence * --status idle --activity chess", "presence set on 4 shards, 1 of them told when active"),
+        (&format!("voice leave {}", guild(3)), "sent on shard 3"),
+        (
+            &format!("channel-info {}", guild(2)),
+            "waits a minute at most to be sent on shard 2: the shard is not active",
+        ),
+        (&format!("soundboard {} {} {}", guild(1), guild(3), guild(5)), "asked about 3 guilds by 2 payloads"),
+        ("send 3 {\"op\":31,\"d\":{}}", "sent on shard 3"),
+        ("send 4 {\"op\":31,\"d\":{}}", "shard 4 does not exist: this bot has shards 0 to 3"),
+        ("send 3 {\"op\":2}", "op 2 is the agent's own: it would end the session"),
+        (&long, "the payload has 4111 bytes: Discord takes 4096 and closes the connection above that"),
+        ("presence 9 --status idle", "shard 9 does not exist: this bot has shards 0 to 3"),
+        ("members 7", "Discord did not answer: no chunk came for 10 s; is the bot in that guild?"),
+    ];
+    for (line, expected) in answers {
+        let answer = control.run(Role::Admin, line).await.unwrap_or_else(|refused| refused.to_string());
+        assert_eq!(answer, expected, "{line}");
+    }
+    let sent = told.sent.lock().expect("no panic").clone();
+    let shards: Vec<u32> = sent.iter().map(|(shard, _)| *shard).collect();
+    assert_eq!(shards, [0, 1, 0, 1, 2, 3, 3, 2, 1, 3, 3, 0]);
+    assert!(sent[2].1.contains(r#""activities":[{"name":"chess","type":0}],"status":"idle""#), "{}", sent[2].1);
 }
 
 #[tokio::test]
@@ -263,7 +328,7 @@ async fn health_state_and_commands_are_served() {
 
     let (status, answer) = rig.command(r#"{"line":"restart 3"}"#).await;
     assert_eq!((status, &answer["ok"]), (200, &true.into()));
-    assert_eq!(*rig.told.lock().expect("no panic"), [(3, ShardCommand::Restart { identify: false })]);
+    assert_eq!(*rig.told.commands.lock().expect("no panic"), [(3, ShardCommand::Restart { identify: false })]);
     for (body, part) in [(r#"{"line":"restart 9"}"#, "shards 0 to 3"), (r#"{"line":"fly"}"#, "fly"), ("{}", "line")] {
         let (status, answer) = rig.command(body).await;
         let text = answer["text"].as_str().expect("a text");

@@ -4,8 +4,13 @@ use std::fmt::Write as _;
 
 use pilothouse_shared::snapshot::{CloseRow, Overview, Severity, ShardDetail, ShardRow, SinkRow};
 
+use crate::gateway::commands::Standing;
+use crate::gateway::members::MembersAnswer;
+
 /// Rows listed at most; a selector makes them fewer.
 const LONGEST_LIST: usize = 500;
+/// Users named of an answer.
+const USERS: usize = 5;
 /// Types listed of one shard.
 const TYPES: usize = 8;
 
@@ -57,6 +62,57 @@ pub(super) fn detail(detail: &ShardDetail, now: u64) -> String {
         lines.push(format!("events: {}", types.join(", ")));
     }
     lines.join("\n")
+}
+
+/// On how many shards a presence is set.
+pub(super) fn presence(shards: &[u32], standings: &[Standing]) -> String {
+    let later = standings.iter().filter(|standing| **standing != Standing::Sent).count();
+    match later {
+        0 => format!("presence set on {}", named(shards)),
+        _ => format!("presence set on {}, {later} of them told when active", named(shards)),
+    }
+}
+
+/// What became of a payload for one shard; an error says why it was not sent.
+pub(super) fn sent(shard: u32, standing: Standing) -> Result<String, &'static str> {
+    match standing {
+        Standing::Sent => Ok(format!("sent on shard {shard}")),
+        Standing::Waits(why) => Ok(format!("waits a minute at most to be sent on shard {shard}: {why}")),
+        Standing::Refused(why) => Err(why),
+        Standing::Expired => Err("it waited too long"),
+    }
+}
+
+/// What became of payloads about guilds; an error says why one was not sent.
+pub(super) fn asked(guilds: usize, standings: &[Standing]) -> Result<String, &'static str> {
+    let waits = standings.iter().filter(|standing| matches!(standing, Standing::Waits(_))).count();
+    if let Some(Standing::Refused(why)) = standings.iter().find(|standing| matches!(standing, Standing::Refused(_))) {
+        return Err(why);
+    }
+    let waits = if waits == 0 { String::new() } else { format!(", {waits} of them wait a minute at most to be sent") };
+    Ok(format!("asked about {} by {}{waits}", count(guilds, "guild"), count(standings.len(), "payload")))
+}
+
+/// How many members came, and the first of them.
+pub(super) fn members(answer: &MembersAnswer) -> String {
+    let MembersAnswer { guild, members, not_found, chunks, partial, .. } = answer;
+    let mut text = format!("{} of guild {guild}", count(members.len(), "member"));
+    if let Some(why) = partial {
+        let _ = write!(text, ", not all: {} of {} chunks came, {why}", chunks.0, chunks.1);
+    }
+    let first: Vec<_> = members.first_users(USERS).iter().map(u64::to_string).collect();
+    if !first.is_empty() {
+        let more = if members.len() > first.len() { " …" } else { "" };
+        let _ = write!(text, ": {}{more}", first.join(", "));
+    }
+    if !not_found.is_empty() {
+        let _ = write!(text, "; {} not members", not_found.len());
+    }
+    text
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// `shard 3`, `12 shards`.
@@ -192,6 +248,29 @@ mod tests {
             "events: MESSAGE_CREATE 812",
         ];
         assert_eq!(detail(&shard, 61_000), lines.join("\n"));
+    }
+
+    #[test]
+    fn a_part_of_the_members_is_said_to_be_one() {
+        let answer = MembersAnswer {
+            guild: pilothouse_shared::ids::GuildId(7),
+            members: Default::default(),
+            presences: Default::default(),
+            not_found: Default::default(),
+            chunks: (2, 3),
+            partial: Some("no chunk came for 10 s".into()),
+        };
+        let said = "0 members of guild 7, not all: 2 of 3 chunks came, no chunk came for 10 s";
+        assert_eq!(members(&answer), said);
+    }
+
+    #[test]
+    fn what_becomes_of_several_payloads_is_one_line() {
+        assert_eq!(presence(&[3], &[Standing::Sent]), "presence set on shard 3");
+        assert_eq!(asked(1, &[Standing::Sent]), Ok("asked about 1 guild by 1 payload".into()));
+        let later = asked(9, &[Standing::Sent, Standing::Waits("later")]);
+        assert_eq!(later, Ok("asked about 9 guilds by 2 payloads, 1 of them wait a minute at most to be sent".into()));
+        assert_eq!(asked(9, &[Standing::Sent, Standing::Refused("too many")]), Err("too many"));
     }
 
     #[test]

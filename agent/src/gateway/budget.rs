@@ -3,39 +3,57 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Discord closes with 4008 above 120 sends a minute; 4 are kept for heartbeats.
-const COMMANDS: usize = 116;
-const WINDOW: Duration = Duration::from_secs(60);
+/// Discord closes with 4008 above so many payloads a minute, heartbeats and the handshake included.
+const PAYLOADS: usize = 120;
+/// Kept for them at Discord's usual heartbeat interval of 41.25 s.
+const KEPT: usize = 4;
+/// Commands in a window at that interval.
+#[cfg(test)]
+pub(super) const COMMANDS: usize = PAYLOADS - KEPT;
+/// A minute, and a second for payloads that travel unequally long: Discord counts when they arrive.
+const WINDOW: Duration = Duration::from_secs(61);
 
 /// A sliding window over the commands of one connection. Heartbeats and the handshake do not pass through it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SendBudget {
     sent: VecDeque<Instant>,
+    limit: usize,
+}
+
+impl Default for SendBudget {
+    fn default() -> Self {
+        Self { sent: VecDeque::new(), limit: PAYLOADS - KEPT }
+    }
 }
 
 impl SendBudget {
-    /// Takes leave to send one command at `now`.
-    ///
-    /// # Errors
-    /// When the next leave can be had.
-    pub fn take(&mut self, now: Instant) -> Result<(), Instant> {
-        self.forget(now);
-        if self.sent.len() < COMMANDS {
-            self.sent.push_back(now);
-            return Ok(());
+    /// Of a connection whose heartbeats are this far apart: what they and the handshake need is kept for them.
+    pub fn new(heartbeat: Duration) -> Self {
+        let beats = WINDOW.as_millis().div_ceil(heartbeat.as_millis().max(1));
+        let kept = usize::try_from(beats).unwrap_or(usize::MAX).saturating_add(2).max(KEPT);
+        Self { sent: VecDeque::new(), limit: PAYLOADS.saturating_sub(kept).max(1) }
+    }
+
+    /// Takes leave to send one command at `now`; false until [`Self::free_at`].
+    pub fn take(&mut self, now: Instant) -> bool {
+        while self.sent.front().is_some_and(|sent| *sent + WINDOW <= now) {
+            self.sent.pop_front();
         }
-        Err(self.sent[0] + WINDOW)
+        let free = self.sent.len() < self.limit;
+        if free {
+            self.sent.push_back(now);
+        }
+        free
+    }
+
+    /// When the next leave can be had, where the last one asked for was refused.
+    pub fn free_at(&self) -> Option<Instant> {
+        self.sent.front().filter(|_| self.sent.len() >= self.limit).map(|sent| *sent + WINDOW)
     }
 
     /// Commands that may still be sent at `now`.
     pub fn left(&self, now: Instant) -> usize {
-        COMMANDS - self.sent.iter().filter(|sent| **sent + WINDOW > now).count()
-    }
-
-    fn forget(&mut self, now: Instant) {
-        while self.sent.front().is_some_and(|sent| *sent + WINDOW <= now) {
-            self.sent.pop_front();
-        }
+        self.limit - self.sent.iter().filter(|sent| **sent + WINDOW > now).count()
     }
 }
 
@@ -45,6 +63,15 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn heartbeats_and_handshake_keep_their_share() {
+        for (interval, commands) in [(41_250, 116), (45_000, 116), (120_000, 116), (20_000, 114), (1_500, 77), (1, 1)] {
+            let budget = SendBudget::new(Duration::from_millis(interval));
+            assert_eq!(budget.left(Instant::now()), commands, "{interval} ms");
+        }
+        assert_eq!(COMMANDS, 116);
+    }
+
     proptest! {
         #[test]
         fn no_window_ever_holds_more_than_the_budget(gaps in prop::collection::vec(0_u64..3_000, 1..600)) {
@@ -53,9 +80,13 @@ mod tests {
             let mut sent = Vec::new();
             for gap in gaps {
                 now += Duration::from_millis(gap);
-                match budget.take(now) {
-                    Ok(()) => sent.push(now),
-                    Err(until) => prop_assert!(until > now && until <= now + WINDOW),
+                if budget.take(now) {
+                    sent.push(now);
+                } else {
+                    let until = budget.free_at().expect("it is used up");
+                    prop_assert!(until > now && until <= now + WINDOW);
+                    let mut later = budget.clone();
+                    prop_assert!(!later.take(until - Duration::from_nanos(1)) && later.take(until));
                 }
                 let in_window = sent.iter().filter(|at| **at + WINDOW > now).count();
                 prop_assert!(in_window <= COMMANDS);

@@ -13,16 +13,26 @@ pub mod op {
     pub const HEARTBEAT: u8 = 1;
     /// Starts a session.
     pub const IDENTIFY: u8 = 2;
+    /// Sets the presence.
+    pub const PRESENCE: u64 = 3;
+    /// Joins, moves in or leaves a voice channel.
+    pub const VOICE_STATE: u64 = 4;
     /// Continues a session.
     pub const RESUME: u8 = 6;
     /// Discord asks to reconnect and resume.
     pub const RECONNECT: u8 = 7;
+    /// Asks for members of a guild.
+    pub const REQUEST_MEMBERS: u64 = 8;
     /// The session is not valid; `d` tells whether it may be resumed.
     pub const INVALID_SESSION: u8 = 9;
     /// First payload of a connection.
     pub const HELLO: u8 = 10;
     /// Acknowledges a heartbeat.
     pub const HEARTBEAT_ACK: u8 = 11;
+    /// Asks for soundboard sounds.
+    pub const SOUNDBOARD_SOUNDS: u64 = 31;
+    /// Asks for what is going on in voice channels.
+    pub const CHANNEL_INFO: u64 = 43;
 }
 
 /// What is known of a payload without parsing `d`.

@@ -6,6 +6,8 @@
 pub struct Guilds {
     entries: Vec<u64>,
     unavailable: u32,
+    /// Guilds came or went since the last [`Guilds::take_changed`].
+    changed: bool,
 }
 
 impl Guilds {
@@ -15,7 +17,24 @@ impl Guilds {
         entries.sort_unstable();
         entries.dedup();
         let unavailable = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-        Self { entries, unavailable }
+        Self { entries, unavailable, changed: false }
+    }
+
+    /// The guilds of a session that is resumed: available as far as is known.
+    pub fn resumed(ids: &[u64]) -> Self {
+        let mut guilds = Self::listed(ids);
+        guilds.entries.iter_mut().for_each(|entry| *entry &= !1);
+        Self { unavailable: 0, ..guilds }
+    }
+
+    /// Their ids, ascending.
+    pub fn ids(&self) -> Vec<u64> {
+        self.entries.iter().map(|entry| entry >> 1).collect()
+    }
+
+    /// Whether guilds came or went since the last call.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// A guild was created, or became available.
@@ -32,6 +51,7 @@ impl Guilds {
     pub fn removed(&mut self, id: u64) {
         if let Ok(at) = self.find(id) {
             self.unavailable -= (self.entries.remove(at) & 1) as u32;
+            self.changed = true;
         }
     }
 
@@ -57,7 +77,10 @@ impl Guilds {
                 self.unavailable -= (self.entries[at] & 1) as u32;
                 self.entries[at] = entry;
             }
-            Err(at) => self.entries.insert(at, entry),
+            Err(at) => {
+                self.entries.insert(at, entry);
+                self.changed = true;
+            }
         }
         self.unavailable += u32::from(unavailable);
     }
@@ -86,7 +109,8 @@ mod tests {
                     1 => { guilds.outage(id); model.insert(id, true); }
                     _ => { guilds.removed(id); model.remove(&id); }
                 }
-                prop_assert_eq!(guilds.len(), model.len());
+                let ids: Vec<u64> = model.keys().copied().collect();
+                prop_assert_eq!(guilds.ids(), ids);
                 prop_assert_eq!(guilds.unavailable() as usize, model.values().filter(|out| **out).count());
             }
         }

@@ -103,6 +103,10 @@ impl EventKind {
     pub const GUILD_UPDATE: Self = Self::known("GUILD_UPDATE");
     /// A guild is gone, or unavailable.
     pub const GUILD_DELETE: Self = Self::known("GUILD_DELETE");
+    /// Part of the answer to a request for members.
+    pub const GUILD_MEMBERS_CHUNK: Self = Self::known("GUILD_MEMBERS_CHUNK");
+    /// A request came too early.
+    pub const RATE_LIMITED: Self = Self::known("RATE_LIMITED");
 
     /// The kind called `name`.
     pub fn of(name: &[u8]) -> Self {

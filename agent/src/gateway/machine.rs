@@ -9,6 +9,7 @@ use pilothouse_shared::snapshot::ShardState;
 
 use super::backoff::Backoff;
 use super::close::{CloseAction, close_action, close_fact, describe_close};
+use super::commands::{Commands, Outgoing, Standing};
 use super::frame::{self, Header, Identify, op};
 use super::guilds::Guilds;
 use super::heartbeat::{Beat, Heartbeat};
@@ -65,6 +66,7 @@ pub struct Machine {
     gap: Option<u64>,
     gaps_are_usual: bool,
     guilds: Guilds,
+    commands: Commands,
     resumes: u32,
     identifies: u32,
     random: fastrand::Rng,
@@ -86,11 +88,22 @@ impl Machine {
             gap: None,
             gaps_are_usual: false,
             guilds: Guilds::default(),
+            commands: Commands::default(),
             resumes: 0,
             identifies: 0,
             random: fastrand::Rng::with_seed(seed),
             outputs: VecDeque::new(),
         }
+    }
+
+    /// With the guilds that are known of the session to resume.
+    pub fn with_guilds(self, ids: &[u64]) -> Self {
+        Self { guilds: Guilds::resumed(ids), ..self }
+    }
+
+    /// With what an earlier machine of the shard still had to send, and its presence.
+    pub fn with_commands(self, commands: Commands) -> Self {
+        Self { commands, ..self }
     }
 
     /// Takes in what happened at `now`. Outputs wait in [`Self::poll_output`], in order.
@@ -109,6 +122,7 @@ impl Machine {
             Input::Held(held) => self.heartbeat.iter_mut().for_each(|heartbeat| heartbeat.held(held)),
             Input::Restart { identify } => self.on_restart(identify, now),
             Input::Close(code) => self.on_close(code, now),
+            Input::Command(outgoing) => self.on_command(outgoing, now),
             Input::Stop => self.on_stop(),
         }
     }
@@ -120,16 +134,21 @@ impl Machine {
 
     /// When [`Input::Timer`] is due; none while nothing is awaited.
     pub fn wait(&self) -> Option<Wait> {
-        let phase = match self.phase {
+        let beat = self.heartbeat.as_ref().map(|heartbeat| Wait { until: heartbeat.due(), why: "heartbeat" });
+        let command = self.commands.wait(self.phase == Phase::Active);
+        self.awaits().into_iter().chain(beat).chain(command).min_by_key(|wait| wait.until)
+    }
+
+    /// The end of the present step towards an active session; none while it has no limit.
+    pub fn awaits(&self) -> Option<Wait> {
+        match self.phase {
             Phase::Stopped | Phase::Waiting | Phase::Queued | Phase::Active | Phase::Fatal => None,
             Phase::Backoff { until } => Some(Wait { until, why: "pause before the next attempt" }),
             Phase::Dialling { until } => Some(Wait { until, why: "connection" }),
             Phase::AwaitingHello { until } => Some(Wait { until, why: "HELLO" }),
             Phase::Identifying { until } => Some(Wait { until, why: "READY" }),
             Phase::Resuming { until } => Some(Wait { until, why: "replay" }),
-        };
-        let beat = self.heartbeat.as_ref().map(|heartbeat| Wait { until: heartbeat.due(), why: "heartbeat" });
-        phase.into_iter().chain(beat).min_by_key(|wait| wait.until)
+        }
     }
 
     /// Its state, for people.
@@ -159,6 +178,17 @@ impl Machine {
     /// Guilds of the shard, as far as this process has seen.
     pub fn guilds(&self) -> &Guilds {
         &self.guilds
+    }
+
+    /// The ids of the guilds, if guilds came or went since the last call and the session lives.
+    pub fn take_changed_guilds(&mut self) -> Option<Vec<u64>> {
+        let changed = self.session.is_some() && self.guilds.take_changed();
+        changed.then(|| self.guilds.ids())
+    }
+
+    /// What is to be sent.
+    pub fn commands(&self) -> &Commands {
+        &self.commands
     }
 
     /// RESUMED seen, and identifies sent.
@@ -223,10 +253,11 @@ impl Machine {
             intents: generation.intents,
             shard: (self.shard, generation.total),
             large_threshold: generation.large_threshold,
-            presence: generation.presence.as_deref(),
+            presence: self.commands.presence().or(generation.presence.as_deref()),
         };
         self.outputs.push_back(Output::Send(identify.encode()));
         self.outputs.push_back(Output::PermitUsed);
+        self.commands.identified();
         self.identifies += 1;
         self.phase = Phase::Identifying { until: now + generation.timeouts.ready };
     }
@@ -253,12 +284,21 @@ impl Machine {
         match self.phase {
             Phase::Identifying { .. } if kind == EventKind::READY => return self.on_ready(payload, seq, now),
             Phase::Active => {}
-            Phase::Resuming { .. } if kind == EventKind::RESUMED => self.on_resumed(),
+            Phase::Resuming { .. } if kind == EventKind::RESUMED => {
+                self.on_resumed();
+                self.take_in(payload, kind, seq, now);
+                return self.pump(now);
+            }
             Phase::Resuming { .. } => {
                 self.phase = Phase::Resuming { until: now + self.generation.timeouts.ready };
             }
             _ => return,
         }
+        self.take_in(payload, kind, seq, now);
+    }
+
+    /// A dispatch of the session: what was received before is dropped.
+    fn take_in(&mut self, payload: &[u8], kind: EventKind, seq: u64, now: Instant) {
         let Some(next) = self.session.as_ref().map(|session| session.received + 1) else { return };
         if seq < next {
             return;
@@ -305,6 +345,7 @@ impl Machine {
         self.outputs.push_back(Output::Life(format!("identified, {} guilds", self.guilds.len())));
         self.outputs.push_back(Output::Deliver(EventKind::READY, seq));
         self.finish_permit();
+        self.pump(now);
     }
 
     fn on_resumed(&mut self) {
@@ -326,7 +367,9 @@ impl Machine {
         let Some(interval) = frame::hello_interval(payload).filter(|interval| *interval > 0) else {
             return self.on_corrupt("HELLO without a heartbeat interval", now);
         };
-        self.heartbeat = Some(Heartbeat::start(Duration::from_millis(interval), self.random.f64(), now));
+        let interval = Duration::from_millis(interval);
+        self.heartbeat = Some(Heartbeat::start(interval, self.random.f64(), now));
+        self.commands.connected(interval);
         if let Some(session) = &self.session {
             let resume = frame::resume(self.generation.token.expose(), &session.id, session.stored);
             self.outputs.push_back(Output::Send(resume));
@@ -365,7 +408,34 @@ impl Machine {
         }
     }
 
+    fn on_command(&mut self, outgoing: &Outgoing, now: Instant) {
+        let down = matches!(self.phase, Phase::Stopped | Phase::Fatal) && !outgoing.payload.is_presence();
+        if down || !self.commands.add(outgoing) {
+            let why = if down { "the shard is down" } else { "too many commands wait for the shard already" };
+            return self.outputs.push_back(Output::Command(outgoing.ticket, Standing::Refused(why)));
+        }
+        self.pump(now);
+        if self.commands.holds(outgoing.ticket) {
+            let active = self.phase == Phase::Active;
+            let why = if active { "its send budget is used up" } else { "the shard is not active" };
+            self.outputs.push_back(Output::Command(outgoing.ticket, Standing::Waits(why)));
+        }
+    }
+
+    /// Sends what waits, as far as session and budget allow.
+    fn pump(&mut self, now: Instant) {
+        if self.phase == Phase::Active {
+            self.commands.pump(now, &mut self.outputs);
+        }
+    }
+
     fn on_timer(&mut self, now: Instant) {
+        self.on_deadline(now);
+        self.commands.expire(now, &mut self.outputs);
+        self.pump(now);
+    }
+
+    fn on_deadline(&mut self, now: Instant) {
         match self.phase {
             Phase::Backoff { until } if until <= now => return self.connect_again(now),
             Phase::Dialling { until } if until <= now => {

@@ -6,11 +6,15 @@
 pub mod backoff;
 pub mod budget;
 pub mod close;
+pub mod commands;
 pub mod frame;
 pub mod guilds;
 pub mod heartbeat;
 pub mod kind;
 pub mod machine;
+pub mod members;
+pub mod payload;
+pub mod presence;
 pub mod scan;
 pub mod session;
 pub mod signal;

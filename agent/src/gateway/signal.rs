@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::commands::{Outgoing, Standing, Ticket};
 use super::frame::Header;
 use super::kind::EventKind;
 
@@ -30,6 +31,8 @@ pub enum Input<'a> {
     Held(bool),
     /// A deadline may have passed.
     Timer,
+    /// Something for Discord.
+    Command(&'a Outgoing),
     /// An operator wants a new connection, and with `identify` a new session.
     Restart {
         /// Give the session up.
@@ -48,6 +51,8 @@ pub enum Output {
     Connect(String),
     /// Send this text.
     Send(String),
+    /// What became of a command: at once, and again when one that waited is sent or expires.
+    Command(Ticket, Standing),
     /// Send a close frame if there is a connection, and leave it: nothing of it may be reported any more.
     Disconnect(u16),
     /// Ask for leave to identify; `Dial` and later `Permit` answer.

@@ -12,8 +12,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::connection::{Buffers, READ_SIZE};
+use super::desk::Desk;
 use super::handle::ShardCommand;
 use crate::fleet::permits::PermitInput;
+use crate::gateway::commands::Outgoing;
 use crate::gateway::kind::EventKind;
 use crate::gateway::{Input, Machine};
 use crate::pipeline::{Lane, Progress};
@@ -48,6 +50,8 @@ pub struct Context {
     pub pace: Pace,
     /// Connections that were left and take their farewell.
     pub leaving: Leaving,
+    /// What callers are owed.
+    pub desk: Desk,
     /// On their way to the fleet.
     pub permits: Outbox<PermitInput>,
     /// On their way to the store, ahead of the next batch of confirmed sequences.
@@ -153,7 +157,7 @@ pub struct Shard {
 }
 
 /// A message to a shard.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum ToShard {
     /// Begin.
     Start,
@@ -163,19 +167,22 @@ pub enum ToShard {
     Permit,
     /// From an operator.
     Command(ShardCommand),
+    /// For Discord.
+    Send(Outgoing),
     /// The agent shuts down.
     Stop,
 }
 
 impl ToShard {
     /// What it means to the machine.
-    pub fn input(self) -> Input<'static> {
+    pub fn input(&self) -> Input<'_> {
         match self {
             Self::Start => Input::Start,
             Self::Dial => Input::Dial,
             Self::Permit => Input::Permit,
-            Self::Command(ShardCommand::Restart { identify }) => Input::Restart { identify },
-            Self::Command(ShardCommand::Close { code }) => Input::Close(code),
+            Self::Command(ShardCommand::Restart { identify }) => Input::Restart { identify: *identify },
+            Self::Command(ShardCommand::Close { code }) => Input::Close(*code),
+            Self::Send(outgoing) => Input::Command(outgoing),
             Self::Stop => Input::Stop,
         }
     }

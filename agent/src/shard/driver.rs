@@ -18,6 +18,7 @@ use super::context::{Context, Shard, ToShard};
 use super::inflate::Inflater;
 use super::socket::{ConnectError, Socket, connect};
 use crate::fleet::permits::PermitInput;
+use crate::gateway::commands::{Standing, Ticket};
 use crate::gateway::{Input, Output, frame};
 use crate::pipeline::{Event, Lane};
 use crate::store::{Change, StoredSession};
@@ -184,6 +185,9 @@ impl Driver {
             Some(header) => {
                 self.payload = range;
                 self.handle(Input::Payload(payload, header), now);
+                if self.context.desk.listens() {
+                    self.context.desk.hear(self.shard.id, header.kind, payload, now);
+                }
             }
             None => self.on_broken("a payload without an opcode", now),
         }
@@ -307,25 +311,43 @@ impl Driver {
                     self.changes += 1;
                 }
             }
+            Output::Command(ticket, standing) => self.on_standing(ticket, standing, now),
             Output::Connect(url) => self.dial(url),
-            Output::Disconnect(code) => self.leave(code),
+            Output::Disconnect(code) => {
+                self.context.desk.away(id, now);
+                self.leave(code);
+            }
             Output::RequestPermit => self.context.permits.push(PermitInput::Request(id)),
             Output::PermitReady => self.context.permits.push(PermitInput::Ready(id)),
             Output::PermitUsed => self.context.permits.push(PermitInput::Used(id)),
             Output::PermitDone => self.context.permits.push(PermitInput::Done(id)),
             Output::TokenRefused => self.context.permits.push(PermitInput::Hold(TOKEN_REFUSED.to_owned())),
             Output::SessionStarted => self.start_session(now),
-            Output::SessionLost => self.lose_session(),
+            Output::SessionLost => {
+                self.context.desk.session_lost(id, now);
+                self.lose_session();
+            }
             Output::Latency(took) => {
                 let ms = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
                 self.shard.tally.borrow_mut().latency = Some((ms, now));
             }
-            Output::Ended { code, reason } => self.note_close(code, reason, now),
+            Output::Ended { code, reason } => {
+                self.context.desk.away(id, now);
+                self.note_close(code, reason, now);
+            }
             Output::Life(text) => {
                 tracing::debug!(shard = id, "{text}");
                 self.shard.tally.borrow_mut().note(text, now);
             }
         }
+    }
+
+    fn on_standing(&mut self, ticket: Ticket, standing: Standing, now: Instant) {
+        if standing == Standing::Expired {
+            tracing::warn!(shard = self.shard.id, "a command waited too long for the shard and was dropped");
+            self.shard.tally.borrow_mut().note("a command waited too long and was dropped".to_owned(), now);
+        }
+        self.context.desk.standing(ticket, standing, now);
     }
 
     fn dial(&mut self, url: String) {
@@ -366,7 +388,9 @@ impl Driver {
             confirmed: session.stored,
             version: generation.version,
             compression: generation.compression,
+            intents: generation.intents,
             since_ms,
+            guilds: machine.guilds().ids(),
         }));
     }
 

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use pilothouse_shared::snapshot::ShardDetail;
 use tokio::sync::{mpsc, oneshot};
 
+use super::desk::MembersResult;
 use crate::fleet::placement::Placement;
+use crate::gateway::commands::Standing;
+use crate::gateway::members::MembersRequest;
+use crate::gateway::payload::Payload;
 
 /// What can be asked of one shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +31,10 @@ pub enum ShardCommand {
 pub enum ToWorker {
     /// For one of its shards.
     Command(u32, ShardCommand),
+    /// Send this on one of its shards.
+    Send(u32, Payload, oneshot::Sender<Standing>),
+    /// Ask for members of a guild of one of its shards.
+    Members(u32, MembersRequest, oneshot::Sender<MembersResult>),
     /// Describe one of its shards.
     Detail(u32, oneshot::Sender<ShardDetail>),
     /// The shard's turn to identify is near.

@@ -6,10 +6,12 @@
 pub mod codec;
 pub mod connection;
 pub mod context;
+pub mod desk;
 pub mod driver;
 pub mod handle;
 pub mod inflate;
 pub mod row;
+pub mod send;
 pub mod socket;
 pub mod worker;
 

@@ -38,7 +38,7 @@ pub fn row(shard: &Shard, context: &Context, events_per_s: u32, now: Instant) ->
         session_since: tally.session_since,
         resumes,
         identifies,
-        sends_left: 0,
+        sends_left: u16::try_from(machine.commands().left(now)).unwrap_or(u16::MAX),
         bytes_in: tally.bytes_in,
         bytes_raw: tally.bytes_raw,
         close: tally.close.clone(),
@@ -50,7 +50,7 @@ pub fn detail(shard: &Shard, row: ShardRow, now: Instant) -> ShardDetail {
     let machine = shard.machine.borrow();
     let tally = shard.tally.borrow();
     let resume_host = machine.session().map(|session| host(&session.resume_url).to_owned());
-    let explain = explain(&row, &tally, machine.wait().map(|wait| (wait.why, wait.until)), now);
+    let explain = explain(&row, &tally, machine.awaits().map(|wait| (wait.why, wait.until)), now);
     ShardDetail { row, resume_host, explain, life: tally.life.iter().cloned().collect(), types: types(&tally.kinds) }
 }
 

@@ -16,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::connection::Buffers;
 use super::context::{Context, Outbox, Pace, Shard, ToShard};
+use super::desk::Desk;
 use super::driver::Driver;
 use super::handle::ToWorker;
 use super::row;
@@ -105,6 +106,7 @@ async fn work(plan: Plan) -> anyhow::Result<()> {
         max_unconfirmed: max_unconfirmed as usize,
         pace: Pace::new(now),
         leaving: Default::default(),
+        desk: Desk::new(fastrand::u64(..)),
         permits: Outbox::default(),
         changes: Outbox::default(),
     });
@@ -114,6 +116,7 @@ async fn work(plan: Plan) -> anyhow::Result<()> {
         spawn_local(supervise(Rc::clone(shard), Rc::clone(&context)));
         shard.tell(ToShard::Start);
     }
+    spawn_local(attend_desk(Rc::clone(&context), Rc::clone(&shards)));
     spawn_local(forward_permits(Rc::clone(&context), permits));
     let storing = spawn_local(keep_stored(Rc::clone(&context), Rc::clone(&shards), store.clone()));
     spawn_local(sample(Rc::clone(&context), Rc::clone(&shards), samples));
@@ -138,7 +141,8 @@ fn create(
         stored: stored.confirmed,
     });
     let lane = session.as_ref().map(|session| lane(id, session, generation, context));
-    let machine = Machine::new(id, Arc::clone(generation), session, fastrand::u64(..));
+    let guilds = stored.as_ref().map_or(&[][..], |stored| &stored.guilds);
+    let machine = Machine::new(id, Arc::clone(generation), session, fastrand::u64(..)).with_guilds(guilds);
     let shard = Shard::new(id, machine, lane, now);
     shard.tally.borrow_mut().session_since = stored.map(|stored| stored.since_ms);
     shard
@@ -166,10 +170,17 @@ fn start_over(shard: &Shard, context: &Context) {
     let session = shard.machine.borrow().session().cloned();
     let session = session.map(|session| Session { received: session.stored, ..session });
     *shard.lane.borrow_mut() = session.as_ref().map(|session| lane(shard.id, session, &generation, context));
-    *shard.machine.borrow_mut() = Machine::new(shard.id, generation, session, fastrand::u64(..));
+    let guilds = shard.machine.borrow().guilds().ids();
+    let commands = shard.machine.borrow().commands().clone();
+    let machine = Machine::new(shard.id, generation, session, fastrand::u64(..));
+    *shard.machine.borrow_mut() = machine.with_guilds(&guilds).with_commands(commands);
     context.permits.push(PermitInput::Done(shard.id));
     shard.tally.borrow_mut().note("restarted after a fault of the agent".to_owned(), Instant::now());
     shard.tell(ToShard::Start);
+}
+
+async fn attend_desk(context: Rc<Context>, shards: Rc<[Rc<Shard>]>) {
+    context.desk.run(&shards).await;
 }
 
 async fn forward_permits(context: Rc<Context>, permits: mpsc::Sender<PermitInput>) {
@@ -196,6 +207,11 @@ async fn keep_stored(context: Rc<Context>, shards: Rc<[Rc<Shard>]>, store: Store
 
 async fn store_now(context: &Context, shards: &[Rc<Shard>], store: &StoreWriter) {
     let mut changes = context.changes.take();
+    for shard in shards {
+        let guilds = shard.machine.borrow_mut().take_changed_guilds();
+        let generation = shard.machine.borrow().generation().number;
+        changes.extend(guilds.map(|guilds| Change::Guilds { generation, shard: shard.id, guilds }));
+    }
     let mut moved = Vec::new();
     for lane in shards.iter().filter_map(|shard| shard.lane.borrow().clone()) {
         let seq = lane.confirmed();
@@ -258,6 +274,16 @@ async fn answer(mut inbox: mpsc::Receiver<ToWorker>, shards: &[Rc<Shard>], conte
             ToWorker::Permit(id) => find(id).into_iter().for_each(|shard| shard.tell(ToShard::Permit)),
             ToWorker::Command(id, command) => {
                 find(id).into_iter().for_each(|shard| shard.tell(ToShard::Command(command)));
+            }
+            ToWorker::Send(id, payload, caller) => {
+                if let Some(shard) = find(id) {
+                    context.desk.send(shard, payload, caller, Instant::now());
+                }
+            }
+            ToWorker::Members(id, request, asker) => {
+                if let Some(shard) = find(id) {
+                    context.desk.ask(shard, request, asker, Instant::now());
+                }
             }
             ToWorker::Detail(id, answer) => {
                 if let Some(shard) = find(id) {

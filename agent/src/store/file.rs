@@ -1,4 +1,4 @@
-//! The database: two tables of sessions, so that moving a confirmed sequence rewrites 24 bytes, and the budget.
+//! The database: sessions in three tables, so that moving a confirmed sequence rewrites 24 bytes, and the budget.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -11,6 +11,8 @@ use super::{Budget, Change, SessionTag, StoredSession};
 const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
 /// Slot to the session's tag and its confirmed sequence.
 const CONFIRMED: TableDefinition<'_, u64, (u64, u64)> = TableDefinition::new("confirmed");
+/// Slot to the ids of the session's guilds, 8 bytes each, little endian.
+const GUILDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("guilds");
 /// One row, JSON.
 const BUDGET: TableDefinition<'_, (), &[u8]> = TableDefinition::new("budget");
 
@@ -51,6 +53,7 @@ fn make_tables(database: &Database) -> Result<(), Error> {
     let transaction = database.begin_write()?;
     transaction.open_table(SESSIONS)?;
     transaction.open_table(CONFIRMED)?;
+    transaction.open_table(GUILDS)?;
     transaction.open_table(BUDGET)?;
     Ok(transaction.commit()?)
 }
@@ -58,6 +61,7 @@ fn make_tables(database: &Database) -> Result<(), Error> {
 fn read(database: &Database) -> Result<Contents, Error> {
     let transaction = database.begin_read()?;
     let confirmed = transaction.open_table(CONFIRMED)?;
+    let guilds = transaction.open_table(GUILDS)?;
     let mut contents = Contents::default();
     for row in transaction.open_table(SESSIONS)?.iter()? {
         let (slot, session) = row?;
@@ -67,6 +71,7 @@ fn read(database: &Database) -> Result<Contents, Error> {
         {
             session.confirmed = session.confirmed.max(seq);
         }
+        session.guilds = guilds.get(slot.value())?.map(|row| unpack(row.value())).unwrap_or_default();
         contents.sessions.push(session);
     }
     if let Some(budget) = transaction.open_table(BUDGET)?.get(())? {
@@ -85,6 +90,7 @@ fn write(database: &Database, changes: &[Change]) -> Result<(), Error> {
     {
         let mut sessions = transaction.open_table(SESSIONS)?;
         let mut confirmed = transaction.open_table(CONFIRMED)?;
+        let mut guilds = transaction.open_table(GUILDS)?;
         let mut budget = transaction.open_table(BUDGET)?;
         for change in changes {
             match change {
@@ -92,6 +98,10 @@ fn write(database: &Database, changes: &[Change]) -> Result<(), Error> {
                     let slot = slot(session.generation, session.shard);
                     sessions.insert(slot, json(session).as_slice())?;
                     confirmed.insert(slot, (SessionTag::of(&session.session_id).0, session.confirmed))?;
+                    guilds.insert(slot, pack(&session.guilds).as_slice())?;
+                }
+                Change::Guilds { generation, shard, guilds: ids } => {
+                    guilds.insert(slot(*generation, *shard), pack(ids).as_slice())?;
                 }
                 Change::Confirmed { generation, shard, session, seq } => {
                     confirmed.insert(slot(*generation, *shard), (session.0, *seq))?;
@@ -99,6 +109,7 @@ fn write(database: &Database, changes: &[Change]) -> Result<(), Error> {
                 Change::Remove { generation, shard } => {
                     sessions.remove(slot(*generation, *shard))?;
                     confirmed.remove(slot(*generation, *shard))?;
+                    guilds.remove(slot(*generation, *shard))?;
                 }
                 Change::Budget(new) => {
                     budget.insert((), json(new).as_slice())?;
@@ -107,6 +118,14 @@ fn write(database: &Database, changes: &[Change]) -> Result<(), Error> {
         }
     }
     Ok(transaction.commit()?)
+}
+
+fn pack(ids: &[u64]) -> Vec<u8> {
+    ids.iter().flat_map(|id| id.to_le_bytes()).collect()
+}
+
+fn unpack(bytes: &[u8]) -> Vec<u64> {
+    bytes.as_chunks().0.iter().map(|id| u64::from_le_bytes(*id)).collect()
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {

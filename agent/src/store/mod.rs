@@ -39,8 +39,13 @@ pub struct StoredSession {
     pub version: u8,
     /// Compression it was opened with.
     pub compression: Compression,
+    /// Intents it was opened with: a resume cannot change them.
+    pub intents: u64,
     /// When it was identified, Unix milliseconds.
     pub since_ms: u64,
+    /// Ids of its guilds, kept apart.
+    #[serde(skip)]
+    pub guilds: Vec<u64>,
 }
 
 /// Identifies left, of the whole token.
@@ -84,6 +89,15 @@ pub enum Change {
         session: SessionTag,
         /// Its confirmed sequence.
         seq: u64,
+    },
+    /// The bot was added to guilds or removed from some.
+    Guilds {
+        /// Generation of the session.
+        generation: u32,
+        /// Shard of the session.
+        shard: u32,
+        /// Ids of all its guilds.
+        guilds: Vec<u64>,
     },
     /// The session can no longer be resumed.
     Remove {

@@ -22,7 +22,9 @@ fn session(shard: u32, id: &str, confirmed: u64) -> StoredSession {
         confirmed,
         version: 10,
         compression: Compression::Zlib,
+        intents: 513,
         since_ms: 1_790_000_000_000,
+        guilds: vec![7, 8],
     }
 }
 

@@ -135,6 +135,7 @@ impl Writer {
             Change::Remove { generation, shard } => {
                 self.known.remove(&slot(*generation, *shard));
             }
+            Change::Guilds { generation, shard, .. } => return self.known.contains_key(&slot(*generation, *shard)),
             Change::Budget(_) => {}
         }
         true

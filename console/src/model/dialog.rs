@@ -30,7 +30,9 @@ impl Dialog {
 /// The shards that a changing command names.
 pub fn selector(command: &Command) -> Option<&Selector> {
     match command {
-        Command::Restart { shards, .. } | Command::Close { shards, .. } => Some(shards),
+        Command::Restart { shards, .. } | Command::Close { shards, .. } | Command::Presence { shards, .. } => {
+            Some(shards)
+        }
         _ => None,
     }
 }

@@ -252,6 +252,8 @@ pub struct Model {
     pub fleet: Fleet,
     /// When news of shards last came over a connection that is gone.
     pub fleet_at: Option<u64>,
+    /// When rows last came.
+    pub rows_at: Option<u64>,
     /// The shard that is shown in depth.
     pub detail: Detail,
     /// The screen.
@@ -290,6 +292,7 @@ impl Model {
             history: History::default(),
             fleet: Fleet::default(),
             fleet_at: None,
+            rows_at: None,
             detail: Detail::default(),
             nav: Nav::default(),
             shards: ShardsView::default(),
@@ -322,6 +325,11 @@ impl Model {
     /// When what is known of the shards was last confirmed: only changes are told, so every frame confirms the rest.
     pub fn fleet_seen(&self) -> Option<u64> {
         if self.fleet.map_whole || self.fleet.rows_whole { self.heard_at } else { self.fleet_at }
+    }
+
+    /// The same for the table, whose rows are told only while it is shown.
+    pub fn rows_seen(&self) -> Option<u64> {
+        if self.fleet.rows_whole { self.heard_at } else { self.rows_at }
     }
 
     /// Too small for anything but one line.

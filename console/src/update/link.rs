@@ -61,6 +61,7 @@ fn frame(model: &mut Model, frame: FromAgent, now: u64) {
         }
         FromAgent::Shards { total, full, more, rows } => {
             model.fleet.apply_rows(total, full, more, rows);
+            model.rows_at = Some(now);
             keep_cursor(model);
             if !more {
                 model.arrange();

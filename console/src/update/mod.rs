@@ -1,6 +1,6 @@
 //! What each message does to the model and what is asked of the world. PURE.
 //!
-//! [`keys`] steers the screens, [`line`] runs what was typed, [`link`] takes in what the agent tells.
+//! `keys` steers the screens, `line` runs what was typed, `link` takes in what the agent tells.
 
 mod keys;
 mod line;

@@ -46,6 +46,7 @@ fn scale(grid: &Grid) -> String {
 /// The first line among all shards: coverage, what is left out, how it is drawn, how old it is.
 pub(super) fn heading(scene: Scene<'_>, buf: &mut Buffer, body: Rect, how: &str) {
     let model = scene.model;
+    let seen = if model.shards.table { model.rows_seen() } else { model.fleet_seen() };
     let (total, told) = (model.fleet.total(), model.fleet.reporting());
     let ink = if told == total { Ink::Dim } else { Ink::Warn };
     let coverage = format!("{} of {} reporting", format::count(told.into()), format::shards(total.into()));
@@ -55,7 +56,7 @@ pub(super) fn heading(scene: Scene<'_>, buf: &mut Buffer, body: Rect, how: &str)
         at = scene.put(buf, at, body.y, body.width.saturating_sub(at + 1), &dot, Ink::Faint);
         at = scene.put(buf, at, body.y, body.width.saturating_sub(at + 1), text, ink);
     };
-    if let Some(age) = model.fleet_seen().map(|at| scene.age(at)).filter(|age| !age.is_empty()) {
+    if let Some(age) = seen.map(|at| scene.age(at)).filter(|age| !age.is_empty()) {
         say(buf, &age, Ink::Bad);
     }
     if model.shards.only_bad {

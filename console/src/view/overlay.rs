@@ -77,7 +77,7 @@ fn help(scene: Scene<'_>) -> Vec<Line> {
             let role = if entry.risk == Risk::Changes { " (operator)" } else { "" };
             let here = if entry.available(scene.model) { Ink::Text } else { Ink::Dim };
             lines.push(vec![
-                (format!("  {keys:<12}"), Ink::Key),
+                (format!("  {keys:<13}"), Ink::Key),
                 (entry.text.to_owned(), here),
                 (role.into(), Ink::Warn),
             ]);
@@ -85,7 +85,7 @@ fn help(scene: Scene<'_>) -> Vec<Line> {
     }
     lines.push(vec![("Commands, behind :".to_owned(), Ink::Title)]);
     for (name, about) in Command::summaries() {
-        lines.push(vec![(format!("  {name:<12}"), Ink::Key), (about, Ink::Text)]);
+        lines.push(vec![(format!("  {name:<13}"), Ink::Key), (about, Ink::Text)]);
     }
     lines
 }
@@ -153,6 +153,7 @@ fn consequence(command: &Command) -> String {
             "Closes the connections and resumes the sessions. Nothing is lost and no identify is spent.".into()
         }
         Command::Close { code, .. } => format!("Closes the connections with {code}. The shards reconnect and resume where Discord allows it."),
+        Command::Presence { .. } => "Sets the bot's presence on these shards, now and for their later sessions.".into(),
         other => other.to_string(),
     }
 }

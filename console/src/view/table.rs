@@ -35,7 +35,7 @@ pub(super) fn draw(scene: Scene<'_>, buf: &mut Buffer, body: Rect) {
     for (row, y) in visible.zip(rows.top()..rows.bottom()) {
         self::row(scene, buf, Rect { y, height: 1, ..rows }, row, &columns);
     }
-    if let Some(at) = model.fleet_seen() {
+    if let Some(at) = model.rows_seen() {
         scene.weather(buf, rows, at);
     }
 }

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{Compression, Secret};
+use crate::gateway::commands::Ticket;
+use crate::gateway::payload::Payload;
 use crate::gateway::session::Timeouts;
 
 const GATEWAY: &str = "ws://gateway";
@@ -290,8 +292,99 @@ fn guilds_follow_what_discord_tells() {
     assert_eq!((bench.machine.guilds().len(), bench.machine.guilds().unavailable()), (1, 1));
 }
 
+fn outgoing(number: u64, text: &str, expires: Instant) -> Outgoing {
+    Outgoing { ticket: Ticket::Caller(number), payload: Payload::raw(text).expect("valid"), expires }
+}
+
+const LATER: Duration = Duration::from_secs(60);
+const VOICE: &str = r#"{"op":4,"d":{"guild_id":"7"}}"#;
+const IDLE: &str = r#"{"op":3,"d":{"status":"idle"}}"#;
+
+#[test]
+fn a_command_waits_until_the_session_is_back_and_leaves_in_order() {
+    let mut bench = Bench::identified();
+    let command = |bench: &mut Bench, number| {
+        let outgoing = outgoing(number, VOICE, bench.now + LATER);
+        bench.tell(Input::Command(&outgoing))
+    };
+    let told = |number, standing| Output::Command(Ticket::Caller(number), standing);
+    assert_eq!(command(&mut bench, 1), [Output::Send(VOICE.into()), told(1, Standing::Sent)]);
+    bench.tell(Input::Closed(None));
+    for number in 2..4 {
+        assert_eq!(command(&mut bench, number), [told(number, Standing::Waits("the shard is not active"))]);
+    }
+    bench.tell(Input::Opened);
+    assert_eq!(sent(&bench.payload(&hello())).len(), 1, "the resume alone");
+    bench.payload(&dispatch("MESSAGE_CREATE", 2));
+    let outputs = bench.payload(&dispatch("RESUMED", 3));
+    let told: Vec<_> = outputs.iter().filter(|output| matches!(output, Output::Command(..))).cloned().collect();
+    assert_eq!(told, [2, 3].map(|number| Output::Command(Ticket::Caller(number), Standing::Sent)));
+    assert_eq!(sent(&outputs).len(), 2);
+}
+
+#[test]
+fn a_command_that_waits_too_long_is_dropped_and_one_too_many_is_refused() {
+    let mut bench = Bench::new(Some(session(1)));
+    bench.tell(Input::Start);
+    let now = bench.now;
+    let mut refused = 0;
+    for number in 0..70 {
+        let outgoing = outgoing(number, VOICE, now + Duration::from_secs(3));
+        let outputs = bench.tell(Input::Command(&outgoing));
+        refused += usize::from(matches!(outputs[..], [Output::Command(_, Standing::Refused(_))]));
+    }
+    assert_eq!(refused, 6);
+    assert_eq!(bench.machine.awaits().map(|wait| wait.why), Some("connection"), "people are told what counts");
+    let outputs = bench.pass();
+    assert_eq!(bench.now, now + Duration::from_secs(3));
+    assert_eq!(outputs.len(), 64);
+    assert!(outputs.iter().all(|output| matches!(output, Output::Command(_, Standing::Expired))));
+}
+
+#[test]
+fn a_presence_is_remembered_and_identified_with() {
+    let mut bench = Bench::identified();
+    let idle = outgoing(1, IDLE, bench.now);
+    assert_eq!(sent(&bench.tell(Input::Command(&idle)))[0]["d"]["status"], "idle");
+    bench.tell(Input::Closed(Some(4009)));
+    bench.tell(Input::Dial);
+    bench.tell(Input::Opened);
+    bench.payload(&hello());
+    assert_eq!(sent(&bench.tell(Input::Permit))[0]["d"]["presence"]["status"], "idle");
+    assert_eq!(sent(&bench.payload(&ready(1))), Vec::<Value>::new(), "told by the identify");
+    bench.tell(Input::Closed(Some(4014)));
+    let outputs = bench.tell(Input::Command(&idle));
+    assert!(matches!(outputs[..], [Output::Command(_, Standing::Waits(_))]), "kept for a restart: {outputs:?}");
+    let voice = outgoing(2, VOICE, bench.now + LATER);
+    let outputs = bench.tell(Input::Command(&voice));
+    assert!(matches!(outputs[..], [Output::Command(_, Standing::Refused("the shard is down"))]), "{outputs:?}");
+}
+
+#[test]
+fn heartbeats_and_the_handshake_do_not_wait_behind_a_used_up_budget() {
+    let mut bench = Bench::identified();
+    let send = |bench: &mut Bench, count| {
+        let voice = outgoing(1, VOICE, bench.now + 10 * LATER);
+        (0..count).map(|_| sent(&bench.tell(Input::Command(&voice))).len()).sum::<usize>()
+    };
+    assert_eq!(send(&mut bench, 150), 116);
+    assert_eq!(bench.machine.commands().left(bench.now), 0);
+    assert_eq!(sent(&bench.payload(&json!({"op": 1}).to_string()))[0]["op"], 1);
+    bench.payload(&json!({"op": 11}).to_string());
+    let start = bench.now;
+    let drained = (0..3).find_map(|_| Some(sent(&bench.pass()).len()).filter(|sent| *sent > 1)).expect("they go");
+    assert_eq!(drained, 34);
+    assert!(bench.now >= start + Duration::from_secs(60));
+    assert_eq!(send(&mut bench, 116), 82);
+    bench.tell(Input::Closed(None));
+    bench.tell(Input::Opened);
+    assert_eq!(sent(&bench.payload(&hello()))[0]["op"], 6, "at once");
+    assert_eq!(sent(&bench.payload(&dispatch("RESUMED", 2))).len(), 34, "a connection has a budget of its own");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
+    Command(u64, u64),
     Tell(u8),
     Payload(u8, u64),
     Close(u16),
@@ -305,6 +398,7 @@ fn step() -> impl Strategy<Value = Step> {
         (0_u8..8, 0_u64..30).prop_map(|(kind, seq)| Step::Payload(kind, seq)),
         prop_oneof![Just(0_u16), Just(1000), 4000_u16..4016].prop_map(Step::Close),
         (0_u64..30).prop_map(Step::Stored),
+        (1_u64..50, 0_u64..90).prop_map(|(count, seconds)| Step::Command(count, seconds)),
         (0_u64..70_000).prop_map(Step::Pass),
     ]
 }
@@ -317,16 +411,43 @@ struct Driver {
     hello: bool,
     session: u32,
     delivered: u64,
+    /// Commands sent on this connection.
+    commands: Vec<Instant>,
+    /// Commands that are not told as sent, refused or expired, with their expiry.
+    open: VecDeque<(u64, Instant)>,
 }
 
 impl Driver {
-    fn perform(&mut self, output: &Output, machine: &Machine) -> Result<(), TestCaseError> {
+    fn perform(&mut self, output: &Output, machine: &Machine, now: Instant) -> Result<(), TestCaseError> {
         match output {
             Output::Connect(_) => {
                 prop_assert!(!self.linked, "two live sockets");
                 (self.linked, self.hello) = (true, false);
+                self.commands.clear();
             }
             Output::Disconnect(_) => self.linked = false,
+            Output::Send(text) if text.contains("\"op\":4") => {
+                prop_assert!(self.linked && machine.session().is_some(), "a command before the session");
+                self.commands.push(now);
+                let recent = self.commands.iter().filter(|at| **at + Duration::from_secs(60) > now).count();
+                prop_assert!(recent <= 116, "{recent} commands in a minute");
+            }
+            Output::Command(Ticket::Caller(number), standing) => {
+                let at = self.open.iter().position(|(open, _)| open == number);
+                let (at, waited) = (at.expect("told once"), matches!(standing, Standing::Waits(_)));
+                match standing {
+                    Standing::Sent => {
+                        let before = self.open.iter().take(at).all(|(_, expires)| *expires <= now);
+                        prop_assert!(before, "out of order");
+                        prop_assert!(self.open[at].1 > now, "sent when it had expired");
+                    }
+                    Standing::Expired => prop_assert!(self.open[at].1 <= now),
+                    _ => {}
+                }
+                if !waited {
+                    self.open.remove(at);
+                }
+            }
             Output::Send(text) => {
                 prop_assert!(self.linked && self.hello, "sent before HELLO: {text}");
                 let value: Value = serde_json::from_str(text).expect("JSON");
@@ -354,6 +475,7 @@ proptest! {
         steps in prop::collection::vec(step(), 0..120),
     ) {
         let mut bench = Bench::new(stored.map(session));
+        let mut number = 0;
         let mut driver = Driver { delivered: stored.unwrap_or(0), ..Driver::default() };
         for step in steps {
             let outputs = match step {
@@ -388,14 +510,28 @@ proptest! {
                     bench.tell(Input::Closed(Some(code).filter(|code| *code > 0)))
                 }
                 Step::Stored(seq) => bench.tell(Input::Stored(seq)),
+                Step::Command(count, seconds) => {
+                    let mut outputs = Vec::new();
+                    for _ in 0..count {
+                        number += 1;
+                        let expires = bench.now + Duration::from_secs(1 + seconds);
+                        driver.open.push_back((number, expires));
+                        let outgoing = outgoing(number, VOICE, expires);
+                        outputs.extend(bench.tell(Input::Command(&outgoing)));
+                    }
+                    outputs
+                }
                 Step::Pass(ms) => {
                     bench.now += Duration::from_millis(ms);
                     bench.tell(Input::Timer)
                 }
             };
             for output in outputs {
-                driver.perform(&output, &bench.machine)?;
+                driver.perform(&output, &bench.machine, bench.now)?;
             }
+            prop_assert!(driver.open.len() <= 64, "{} commands wait", driver.open.len());
+            let due = driver.open.iter().map(|(_, expires)| *expires).min();
+            prop_assert!(due.is_none_or(|due| bench.machine.wait().is_some_and(|wait| wait.until <= due)));
         }
         if let Some(session) = bench.machine.session() {
             prop_assert!(session.stored <= session.received);

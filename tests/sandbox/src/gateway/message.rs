@@ -13,7 +13,7 @@ pub(crate) const MAX_PAYLOAD: usize = 4096;
 pub(crate) enum ClientMessage {
     Heartbeat(Option<u64>),
     Identify(Identify),
-    Presence,
+    Presence(serde_json::Map<String, serde_json::Value>),
     VoiceState(VoiceState),
     Resume(Resume),
     Members(MembersRequest),
@@ -36,6 +36,7 @@ pub(crate) struct Identify {
     pub(crate) shard: (u32, u32),
     #[expect(dead_code, reason = "required by Discord, so decoding must fail without it")]
     properties: serde_json::Map<String, serde_json::Value>,
+    pub(crate) presence: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,7 +99,7 @@ impl ClientMessage {
         match self {
             Self::Heartbeat(_) => 1,
             Self::Identify(_) => 2,
-            Self::Presence => 3,
+            Self::Presence(_) => 3,
             Self::VoiceState(_) => 4,
             Self::Resume(_) => 6,
             Self::Members(_) => 8,
@@ -118,7 +119,7 @@ pub(crate) fn decode(text: &[u8]) -> Result<ClientMessage, CloseRule> {
     match op {
         1 => body(d).map(ClientMessage::Heartbeat),
         2 => body(d).map(ClientMessage::Identify),
-        3 => body::<serde_json::Map<_, _>>(d).map(|_| ClientMessage::Presence),
+        3 => body(d).map(ClientMessage::Presence),
         4 => body(d).map(ClientMessage::VoiceState),
         6 => body(d).map(ClientMessage::Resume),
         8 => body(d).map(ClientMessage::Members),

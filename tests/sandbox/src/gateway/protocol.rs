@@ -162,6 +162,10 @@ impl State {
         self.sessions.get_mut(key).lag_us = self.lag_of(key);
         self.bind(peer.id, key);
         self.tally.readies += 1;
+        match &identify.presence {
+            Some(presence) => self.tally.presences.insert(shard, presence.clone().into()),
+            None => self.tally.presences.remove(&shard),
+        };
         let guilds = self.guilds.of_shard(shard, total).map(|index| self.guilds.id(index));
         let ready = payloads::ready(self.sessions.get(key), &self.resume_url, guilds);
         self.dispatch(key, "READY", ready, now_us);

@@ -19,6 +19,10 @@ impl State {
     /// Answers a request by dispatches in the session's log.
     pub(super) fn request(&mut self, key: usize, request: ClientMessage, now_us: u64) {
         match request {
+            ClientMessage::Presence(presence) => {
+                let shard = self.sessions.get(key).terms.shard;
+                self.tally.presences.insert(shard, presence.into());
+            }
             ClientMessage::VoiceState(voice) => self.voice_state(key, &voice, now_us),
             ClientMessage::Members(members) => self.members(key, &members, now_us),
             ClientMessage::Soundboard(sounds) => self.soundboard(key, &sounds, now_us),

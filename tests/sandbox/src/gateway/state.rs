@@ -107,6 +107,8 @@ pub struct Status {
     pub resumes_elsewhere: u64,
     /// Client payloads by opcode.
     pub payloads: BTreeMap<u64, u64>,
+    /// The presence of each shard that set one: by its last identify, or since.
+    pub presences: BTreeMap<u32, serde_json::Value>,
     /// The last client payloads besides heartbeats and the handshake.
     pub heard: VecDeque<Heard>,
     /// Bodies of the last `POST /channels/{id}/messages`.

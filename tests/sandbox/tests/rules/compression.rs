@@ -92,7 +92,7 @@ async fn stream_and_resume(scheme: &str) {
     let ready = packed.read_to(0, 1).await;
     packed.read_to(1, 3000).await;
     let mut resumed = Packed::connect(sandbox.resume_url(), scheme).await;
-    resumed.send(resume(ready["d"]["session_id"].as_str().unwrap(), 2500)).await;
+    resumed.send(resume(ready["d"]["session_id"].as_str().expect("READY names its session"), 2500)).await;
     resumed.read_to(2500, 5000).await;
     assert_eq!(sandbox.status().resumes, 1);
 }
