@@ -11,7 +11,7 @@ use crate::row::{Packing, Row};
 
 /// Longer than any row takes: no heartbeat disturbs it.
 const HEARTBEAT_MS: u32 = 40_000_000;
-/// Discord's zstd window is 256 KiB (PEERS.md).
+/// Discord's zstd window is 256 KiB.
 const ZSTD_WINDOW_LOG: u32 = 18;
 
 /// The bytes of one connection.

@@ -38,7 +38,7 @@ impl Row {
         Self { shards, packing, paced, each: events / u64::from(shards) }
     }
 
-    /// Every row: the combinations of the table in PEERS.md.
+    /// Every row: each number of shards with each packing, back to back and paced.
     pub(crate) fn all() -> Vec<Self> {
         let mut rows = Vec::new();
         for paced in [false, true] {
