@@ -62,7 +62,9 @@ impl Lane {
     /// One sink is done with the event `seq`. Confirming more often than there are sinks is a sink's bug and ignored.
     pub fn confirm(&self, seq: u64, now: Instant) {
         let mut open = self.open.borrow_mut();
-        let Ok(index) = open.binary_search_by_key(&seq, |event| event.seq) else { return };
+        let is_first = open.front().is_some_and(|first| first.seq == seq);
+        let found = if is_first { Ok(0) } else { open.binary_search_by_key(&seq, |event| event.seq) };
+        let Ok(index) = found else { return };
         open[index].sinks = open[index].sinks.saturating_sub(1);
         if index > 0 {
             return;

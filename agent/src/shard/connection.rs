@@ -16,6 +16,8 @@ use crate::pipeline::Event;
 
 /// Bytes asked of a socket at a time.
 pub const READ_SIZE: usize = 64 << 10;
+/// Room for the payloads of a turn: what [`READ_SIZE`] bytes usually decompress to.
+const TURN_CAPACITY: usize = 512 << 10;
 /// A buffer that grew beyond this for one large payload is not kept.
 const KEPT_CAPACITY: usize = 256 << 10;
 /// Buffers kept for unfinished payloads.
@@ -49,7 +51,7 @@ pub struct Dispatch {
 impl Default for Buffers {
     fn default() -> Self {
         Self {
-            payloads: Vec::with_capacity(KEPT_CAPACITY),
+            payloads: Vec::with_capacity(TURN_CAPACITY),
             dispatches: Vec::new(),
             events: Vec::new(),
             spare: Vec::new(),
@@ -61,7 +63,7 @@ impl Buffers {
     /// Forgets the payloads of the turn before, and the room that an unusually large one took.
     pub fn begin_turn(&mut self) {
         self.payloads.clear();
-        self.payloads.shrink_to(KEPT_CAPACITY);
+        self.payloads.shrink_to(TURN_CAPACITY);
     }
 
     fn take(&mut self) -> Vec<u8> {
@@ -179,8 +181,16 @@ impl Connection {
         encode_text(text, self.random.u32(..).to_ne_bytes(), &mut self.outgoing);
     }
 
-    /// Writes what is queued, as far as the socket takes it. Ready when nothing is left.
+    /// Writes what is queued, as far as the socket takes it. Ready when nothing is left; after an error nothing is.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = self.try_write(cx);
+        if let Poll::Ready(Err(_)) = result {
+            self.outgoing.clear();
+        }
+        result
+    }
+
+    fn try_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut written = 0;
         while written < self.outgoing.len() {
             match Pin::new(&mut self.socket).poll_write(cx, &self.outgoing[written..]) {

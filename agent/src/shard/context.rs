@@ -264,7 +264,8 @@ impl Shard {
     pub fn next_message(&self, waker: &Waker) -> Option<ToShard> {
         let message = self.inbox.borrow_mut().pop_front();
         if message.is_none() {
-            self.waker.set(Some(waker.clone()));
+            let known = self.waker.take().filter(|known| known.will_wake(waker));
+            self.waker.set(Some(known.unwrap_or_else(|| waker.clone())));
         }
         message
     }

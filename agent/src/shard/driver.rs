@@ -45,6 +45,8 @@ pub struct Driver {
     armed: Option<Instant>,
     /// Counts changes of the link, so that a poll goes on until nothing changes.
     changes: u32,
+    /// The stored sequence that the machine was told last.
+    told_stored: u64,
     /// The payload that the machine looks at.
     payload: Range<usize>,
     /// Dispatches of the present turn; the buffer is the worker's.
@@ -62,6 +64,7 @@ impl Driver {
             timer: Box::pin(sleep_until(tokio::time::Instant::now())),
             armed: None,
             changes: 0,
+            told_stored: 0,
             payload: 0..0,
             dispatches: Vec::new(),
             stopped: false,
@@ -95,8 +98,9 @@ impl Driver {
     }
 
     fn tell_stored(&mut self) {
-        if let Some(lane) = &*self.shard.lane.borrow() {
-            self.shard.machine.borrow_mut().handle(Input::Stored(lane.stored()), Instant::now());
+        let stored = self.shard.lane.borrow().as_ref().map_or(0, |lane| lane.stored());
+        if stored != std::mem::replace(&mut self.told_stored, stored) {
+            self.shard.machine.borrow_mut().handle(Input::Stored(stored), Instant::now());
         }
     }
 
@@ -164,6 +168,8 @@ impl Driver {
         buffers.begin_turn();
         self.dispatches = std::mem::take(&mut buffers.dispatches);
         let size = input.len();
+        // What a session still sent before it ended in this turn belongs to its lane.
+        let lane = self.shard.lane.borrow().clone();
         while let Link::Open(connection) = &mut self.link {
             match connection.next_item(&mut input, &mut buffers) {
                 Some(Item::Payload(range)) => self.on_payload(&buffers.payloads, range, now),
@@ -172,7 +178,11 @@ impl Driver {
                 None => break,
             }
         }
-        self.deliver(&mut buffers, size, now);
+        self.count(buffers.payloads.len(), size, now);
+        let lane = self.shard.lane.borrow().clone().or(lane);
+        if let Some(lane) = lane.filter(|_| !self.dispatches.is_empty()) {
+            self.deliver(&lane, &mut buffers, now);
+        }
         if let Link::Open(connection) = &mut self.link {
             connection.end_turn(&mut buffers);
         }
@@ -204,12 +214,7 @@ impl Driver {
     }
 
     /// One allocation holds all payloads of a turn; each event is a slice of it.
-    fn deliver(&mut self, buffers: &mut Buffers, size: usize, now: Instant) {
-        self.count(buffers.payloads.len(), size, now);
-        let Some(lane) = self.shard.lane.borrow().clone().filter(|_| !self.dispatches.is_empty()) else {
-            self.dispatches.clear();
-            return;
-        };
+    fn deliver(&mut self, lane: &Rc<Lane>, buffers: &mut Buffers, now: Instant) {
         let sinks = &self.context.sinks;
         let count = u8::try_from(sinks.len()).expect("the configuration allows few sinks");
         self.dispatches.iter().for_each(|dispatch| lane.open(dispatch.seq, now, count));
@@ -220,7 +225,7 @@ impl Driver {
         let end = self.dispatches.last().map_or(0, |dispatch| dispatch.payload.end);
         let payloads = Bytes::copy_from_slice(&buffers.payloads[..end]);
         let events = self.dispatches.drain(..).map(|Dispatch { kind, seq, payload }| Event {
-            lane: Rc::clone(&lane),
+            lane: Rc::clone(lane),
             seq,
             kind,
             payload: payloads.slice(payload),
@@ -286,7 +291,8 @@ impl Driver {
     fn poll_write(&mut self, cx: &mut task::Context<'_>) {
         let Link::Open(connection) = &mut self.link else { return };
         if let Poll::Ready(Err(error)) = connection.poll_write(cx) {
-            self.lost(error, Instant::now());
+            // What came before the end can still be read; the read that finds the end tells the machine.
+            tracing::debug!(shard = self.shard.id, %error, "cannot write");
         }
     }
 
@@ -378,6 +384,7 @@ impl Driver {
         let progress = Rc::clone(&self.context.progress);
         let lane = Lane::new(generation.number, self.shard.id, &session.id, session.stored, progress);
         *self.shard.lane.borrow_mut() = Some(lane);
+        self.told_stored = 0;
         self.shard.tally.borrow_mut().session_since = Some(since_ms);
         self.context.changes.push(Change::Put(StoredSession {
             generation: generation.number,

@@ -1,4 +1,4 @@
-//! The gateway's two ports: the one `/gateway/bot` names and the one READY names for resuming. A fault closes them for a while.
+//! The two ports: the one `/gateway/bot` names and the one READY names for resuming. A fault closes them for a while.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The gateway: pure rules and sessions, and a thin driver for each connection.
 //!
 //! Pure are `close`, `frames`, `message`, `session`, `sessions`, `state`, `protocol`, `requests` and `strike`: they take
-//! the time as an argument and return [`Order`]s. `connection` owns a socket, `doors` the ports.
+//! the time as an argument and return `Order`s. `connection` owns a socket, `doors` the ports.
 
 mod close;
 mod compress;

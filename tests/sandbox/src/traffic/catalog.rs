@@ -315,6 +315,7 @@ pub(crate) const CATALOG: [EventSpec; 18] = [
             ("data", r#"{"type":1,"name":"ping","id":"%number%","guild_id":"1"}"#),
             ("channel_id", r#""%channel%""#),
             ("application_id", r#""1000000000000000001""#),
+            ("attachment_size_limit", "10485760"),
             ("entitlements", "[]"),
             ("authorizing_integration_owners", r#"{"0":"%guild%"}"#),
             ("guild_id", r#""%guild%""#),
