@@ -11,7 +11,7 @@ use pilothouse_shared::snapshot::{AgentRow, GenerationRow, IdentifyRow, ShardSta
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{Compression, Config, ShardCount};
+use crate::config::{Authorities, Compression, Config, ShardCount};
 use crate::control::{self, Control, token};
 use crate::fleet::local;
 use crate::fleet::permits::{Limits, PermitInput, Permits};
@@ -23,9 +23,12 @@ use crate::shard::worker::{self, Plan, Sample};
 use crate::sinks;
 use crate::store::{Budget, Store, StoreError, StoreWriter, StoredSession};
 use crate::telemetry::clock::{now_ms, unix_ms};
+use crate::telemetry::process::Process;
 use crate::telemetry::sampler::{self, About};
 use crate::telemetry::snapshot::{Snapshot, Snapshots};
 
+/// Between two looks at Discord's limits.
+const REFRESH_EVERY: Duration = Duration::from_secs(30 * 60);
 /// Messages that wait for one worker.
 const WORKER_INBOX: usize = 1024;
 
@@ -79,7 +82,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let info = session_info::fetch(&config).await?;
     let token = token::write(&config.data_dir).map_err(Failure::Token)?;
     let running = start(&config, &info, store)?;
-    let control = Control::new(&config.name, &config.fleet, token, running.snapshots.clone(), running.shards.clone());
+    let (snapshots, shards) = (running.snapshots.clone(), running.shards.clone());
+    let control = Control::new(&config.name, &config.fleet, token, snapshots, shards, running.permits.clone());
+    let mut background = running.background;
+    background.push(tokio::spawn(refresh(config.clone(), running.permits)));
     let (stop, stopping) = watch::channel(false);
     let answering = tokio::spawn(control::serve(listener, control, stopped(stopping)));
     let ended = tokio::select! {
@@ -91,6 +97,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     stop.send_replace(true);
     // A fault of the control surface is in the log.
     let _ = answering.await;
+    end(background).await;
     ended.and(drained)
 }
 
@@ -101,10 +108,38 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
 
 type Workers = Vec<JoinHandle<anyhow::Result<()>>>;
 
+/// Ends what runs beside the workers. They hold the store open: the next run of an agent must find it closed.
+async fn end(background: Vec<tokio::task::JoinHandle<()>>) {
+    for task in background {
+        task.abort();
+        // It was told to end; how it ended is of no interest.
+        let _ = task.await;
+    }
+}
+
 struct Running {
     workers: Workers,
+    /// Fleet and sampler.
+    background: Vec<tokio::task::JoinHandle<()>>,
     shards: Shards,
     snapshots: Snapshots,
+    permits: mpsc::Sender<PermitInput>,
+}
+
+/// Asks Discord for its limits now and then: `max_concurrency` may change, and others may spend the same budget.
+async fn refresh(config: Config, permits: mpsc::Sender<PermitInput>) {
+    loop {
+        tokio::time::sleep(REFRESH_EVERY).await;
+        match session_info::fetch(&config).await {
+            Ok(info) => {
+                let limits = info.session_start_limit.limits(Instant::now());
+                if permits.send(PermitInput::Limits(limits)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => tracing::warn!("the limits on identifies stay as they were: {error}"),
+        }
+    }
 }
 
 fn start(config: &Config, info: &SessionInfo, store: Store) -> Result<Running, Failure> {
@@ -129,13 +164,14 @@ fn start(config: &Config, info: &SessionInfo, store: Store) -> Result<Running, F
     let permits = Permits::new(config.gateway.identify_interval, config.gateway.reserve_percent, limits, now);
     let (ask_permit, permit_inbox) = mpsc::channel(WORKER_INBOX);
     let (sample, samples) = mpsc::channel(usize::from(config.workers) * 2);
+    let to_fleet = ask_permit.clone();
     let seed = Seed { config, generation: &generation, placement, sessions, ask_permit, sample, store: &store };
     let (workers, shards) = start_workers(seed, total)?;
     let (row, identify) = watch::channel(IdentifyRow::default());
-    tokio::spawn(local::run(permits, permit_inbox, shards.clone(), store.clone(), row));
+    let fleet = tokio::spawn(local::run(permits, permit_inbox, shards.clone(), store.clone(), row));
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
-    tokio::spawn(sampler::run(about(config, &generation), samples, identify, store, publish));
-    Ok(Running { workers, shards, snapshots })
+    let sampler = tokio::spawn(sampler::run(about(config, &generation), samples, identify, store, publish));
+    Ok(Running { workers, background: vec![fleet, sampler], shards, snapshots, permits: to_fleet })
 }
 
 /// What every worker is made from.
@@ -151,7 +187,7 @@ struct Seed<'a> {
 
 fn start_workers(seed: Seed<'_>, total: u32) -> Result<(Workers, Shards), Failure> {
     let Seed { config, generation, placement, sessions, ask_permit, sample, store } = seed;
-    let tls = tls();
+    let tls = tls(config.gateway.ca_file.as_ref());
     let sinks = sinks::factory(config.sinks.clone());
     let (mut workers, mut inboxes) = (Vec::new(), Vec::new());
     for number in 0..config.workers {
@@ -231,6 +267,7 @@ fn about(config: &Config, generation: &Generation) -> About {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: now_ms(),
             workers: config.workers,
+            base: if config.embedded { 0 } else { Process::default().usage().resident },
             ..AgentRow::default()
         },
         generation: GenerationRow {
@@ -250,8 +287,9 @@ fn about(config: &Config, generation: &Generation) -> About {
 }
 
 /// One client configuration for all connections: a configuration of its own would cost each 18 KB.
-fn tls() -> Arc<rustls::ClientConfig> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+fn tls(own: Option<&Authorities>) -> Arc<rustls::ClientConfig> {
+    let mut roots = own.map_or_else(rustls::RootCertStore::empty, |own| own.roots().clone());
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     Arc::new(rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 

@@ -26,6 +26,8 @@ use crate::link::Peer;
 const START: Duration = Duration::from_secs(5);
 /// Between two mishaps.
 const MISHAP_EVERY: Duration = Duration::from_secs(4);
+/// One in so many mishaps ends a session for good.
+const FINAL_EVERY: u32 = 15;
 /// For the last events to reach the bot.
 const SETTLE: Duration = Duration::from_secs(15);
 /// For a failing agent to say why.
@@ -166,11 +168,13 @@ fn agent_config(demo: &Demo, sandbox: &Sandbox, listen: SocketAddr, data: &Path)
     let mut config = Config {
         rest_url: sandbox.rest_url().to_owned(),
         shards: ShardCount::Auto,
+        intents: pilothouse_sandbox::intents::ALL,
         sinks: vec![SinkConfig::Http(HttpConfig::new([sandbox.bot_url()]))],
         data_dir: data.to_owned(),
         listen,
         name: "demo-1".to_owned(),
         fleet: "demo".to_owned(),
+        embedded: true,
         note: Some(format!("demo: a stand-in for Discord; identify window {} ms instead of 5 s", window.as_millis())),
         ..Config::new(SandboxConfig::default().token)
     };
@@ -185,10 +189,11 @@ async fn mishaps(sandbox: Arc<Sandbox>, shards: u32) {
         FaultKind::Reset,
         FaultKind::Close { code: 4000 },
         FaultKind::InvalidSession { resumable: true },
-        FaultKind::Close { code: 4009 },
     ];
-    for kind in kinds.into_iter().cycle() {
+    for (number, kind) in (1_u32..).zip(kinds.into_iter().cycle()) {
         sleep(MISHAP_EVERY).await;
+        // Rarely, so that no shard looks like one that identifies in a loop.
+        let kind = if number % FINAL_EVERY == 0 { FaultKind::Close { code: 4009 } } else { kind };
         sandbox.fault(Fault::now(kind).on([fastrand::u32(..shards)]));
     }
 }

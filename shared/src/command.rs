@@ -90,6 +90,9 @@ pub enum Command {
         #[arg(long)]
         presences: bool,
     },
+    /// Let shards identify, or nobody
+    #[command(subcommand)]
+    Identify(Identifies),
     /// Send any payload on a shard: a JSON object to the end of the line
     Send {
         /// Which shard
@@ -98,6 +101,15 @@ pub enum Command {
         #[arg(value_parser = json_object)]
         json: String,
     },
+}
+
+/// What to do about identifies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Subcommand)]
+pub enum Identifies {
+    /// Nobody identifies until released; resumes go on
+    Hold,
+    /// Identifies go on, after a hold or a loop, and may use up the day's reserve
+    Release,
 }
 
 /// What to do in voice.
@@ -185,9 +197,8 @@ impl Command {
     /// Whether it changes anything.
     pub fn changes(&self) -> bool {
         match self {
-            Self::Restart { .. } | Self::Close { .. } | Self::Presence { .. } | Self::Voice(_) | Self::Send { .. } => {
-                true
-            }
+            Self::Restart { .. } | Self::Close { .. } | Self::Presence { .. } | Self::Voice(_) => true,
+            Self::Identify(_) | Self::Send { .. } => true,
             Self::Status | Self::Shards { .. } | Self::Explain { .. } => false,
             // They ask Discord, and the bot gets the answers.
             Self::Soundboard { .. } | Self::ChannelInfo { .. } | Self::Members { .. } => false,
@@ -235,6 +246,8 @@ impl fmt::Display for Command {
                 option(out, "activity", activity.as_deref())?;
                 kind.map_or(Ok(()), |kind| write!(out, " --kind {}", name(kind)))
             }
+            Self::Identify(Identifies::Hold) => out.write_str("identify hold"),
+            Self::Identify(Identifies::Release) => out.write_str("identify release"),
             Self::Voice(Voice::Leave { guild }) => write!(out, "voice leave {guild}"),
             Self::Voice(Voice::Join { guild, channel, mute, deaf }) => {
                 let (mute, deaf) = (flag(*mute, " --mute"), flag(*deaf, " --deaf"));
@@ -338,6 +351,8 @@ mod tests {
             "explain 3",
             "restart 3",
             "restart * --identify",
+            "identify hold",
+            "identify release",
             "close 3 --code 4000",
             "presence * --status idle",
             "presence 0-15 --status dnd --activity chess --kind playing",
@@ -393,6 +408,7 @@ mod tests {
             ("members 7", false, Role::Operator),
             ("soundboard 7", false, Role::Operator),
             ("channel-info 7", false, Role::Operator),
+            ("identify hold", true, Role::Operator),
             ("send 3 {\"op\":4}", true, Role::Admin),
         ] {
             let command = Command::parse(line).expect(line);

@@ -209,6 +209,8 @@ pub struct AgentRow {
     pub cpu_permille: u32,
     /// Resident memory, bytes.
     pub resident: u64,
+    /// Of that, what the process had before its first shard connected; 0 where others share the process.
+    pub base: u64,
 }
 
 /// What a complete set of shards runs as.

@@ -5,4 +5,7 @@ mod delivery;
 mod faults;
 mod refusals;
 mod restart;
+mod scale;
 mod setup;
+mod supervision;
+mod tls;

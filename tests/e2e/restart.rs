@@ -26,7 +26,6 @@ async fn a_planned_restart_costs_no_identify_and_no_event() {
     for _ in 0..3 {
         sleep(Duration::from_millis(700)).await;
         agent.stop().await.expect("a clean end");
-        sleep(Duration::from_millis(300)).await;
         agent = connected(&sandbox, config.clone(), SHARDS as usize).await;
     }
     let verdict = verdict(&sandbox).await;

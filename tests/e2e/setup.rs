@@ -43,7 +43,11 @@ pub(crate) fn config(sandbox: &Sandbox, data: &TempDir, shards: u32) -> Config {
 /// An agent whose shards are all connected.
 pub(crate) async fn connected(sandbox: &Sandbox, config: Config, shards: usize) -> Agent {
     let agent = Agent::start(config);
-    assert!(sandbox.connected(shards, PATIENCE).await, "not all shards connect: {:?}", sandbox.status());
+    let connected = sandbox.connected(shards, PATIENCE).await;
+    if agent.is_over() {
+        panic!("the agent has ended: {:?}", agent.ended().await);
+    }
+    assert!(connected, "not all shards connect: {:?}", sandbox.status());
     agent
 }
 

@@ -2,7 +2,7 @@
 
 mod terminal;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use terminal::Terminal;
 

@@ -1,5 +1,9 @@
 //! What the tests that span crates share: an agent beside a sandbox, in this process or as the real program.
 
+mod lone;
+
+pub use lone::LoneWorker;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -11,6 +15,14 @@ use pilothouse_sandbox::Sandbox;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+#[path = "../../agent/src/limits.rs"]
+mod limits;
+
+/// Raises this process's limit on open files as far as it may: a shard is two of them, its own and the sandbox's.
+pub fn raise_open_files() -> Option<u64> {
+    limits::raise_open_files()
+}
 
 /// Whether the long tier runs (`./tests/run --full`).
 pub fn full() -> bool {
@@ -61,6 +73,11 @@ impl Agent {
         self.task.await.expect("the agent does not panic")
     }
 
+    /// Whether it has ended by itself; [`Agent::ended`] tells why.
+    pub fn is_over(&self) -> bool {
+        self.task.is_finished()
+    }
+
     /// Waits for it to end by itself.
     pub async fn ended(self) -> Result<(), Failure> {
         self.task.await.expect("the agent does not panic")
@@ -73,13 +90,29 @@ pub struct AgentProcess(Child);
 impl AgentProcess {
     /// Starts `pilothouse-agent run` with what `config` says, as environment and file.
     pub fn start(config: &Config) -> Self {
+        Self::spawn(Self::command(config).stderr(Stdio::piped()))
+    }
+
+    /// The same with nobody to read what it says: only errors, which go where this process's go.
+    pub fn start_quiet(config: &Config) -> Self {
+        Self::spawn(Self::command(config).env("PILOTHOUSE_LOG", "error"))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        Self(command.spawn().expect("the agent's program starts"))
+    }
+
+    fn command(config: &Config) -> Command {
         let SinkConfig::Http(http) = &config.sinks[0];
         let ShardCount::Count(shards) = config.shards else { panic!("tests choose their shard count") };
         let file = config.data_dir.join("pilothouse.toml");
         let interval = config.gateway.identify_interval.as_millis();
-        std::fs::write(&file, format!("[gateway]\nidentify_interval = \"{interval}ms\"\n"))
+        let ca_file = config.gateway.ca_file.as_ref().map(|ca| format!("ca_file = {:?}\n", ca.path()));
+        let ca_file = ca_file.unwrap_or_default();
+        std::fs::write(&file, format!("[gateway]\nidentify_interval = \"{interval}ms\"\n{ca_file}"))
             .expect("the data folder is there");
-        let child = Command::new(program("pilothouse-agent"))
+        let mut command = Command::new(program("pilothouse-agent"));
+        command
             .arg("run")
             .env_clear()
             .env("TOKEN", config.token.expose())
@@ -90,10 +123,25 @@ impl AgentProcess {
             .env("PILOTHOUSE_SHARDS", shards.to_string())
             .env("PILOTHOUSE_CONFIG", file)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn();
-        Self(child.expect("the agent's program starts"))
+            .stdout(Stdio::null());
+        command
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Sends SIGTERM and waits until it is gone: whether it ended well.
+    pub fn terminate(mut self) -> bool {
+        let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &self.id().to_string()]).status();
+        assert!(sent.is_ok_and(|sent| sent.success()), "a running process takes signals");
+        self.0.wait().expect("it ends").success()
+    }
+
+    /// Files and sockets that it has open.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.0.id())).expect("it runs").count()
     }
 
     /// Kills it with SIGKILL and waits until it is gone.

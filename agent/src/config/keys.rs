@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::value::{Raw, Rejected, quoted, quoted_duration, url};
-use super::{Compression, Config, HttpConfig, LogFormat, RouteBy, Secret, ShardCount, intents};
+use super::{Authorities, Compression, Config, HttpConfig, LogFormat, RouteBy, Secret, ShardCount, intents};
 
 /// One setting of a `T`.
 #[derive(Debug)]
@@ -345,6 +345,18 @@ pub static KEYS: &[Agent] = &[
         |config| config.gateway.presence.as_deref().map(quoted),
     )
     .otherwise("none, the bot is online", "'{\"since\":null,\"activities\":[],\"status\":\"idle\",\"afk\":false}'"),
+    Agent::new(
+        "gateway.ca_file",
+        "Certificate authorities that a wss:// gateway may have its certificate from, beside the public ones: for a gateway proxy of your own.",
+        "a path of a PEM file with at least one certificate",
+        |config, raw| {
+            let authorities = Authorities::read(raw.text()?).map_err(Rejected::because)?;
+            config.gateway.ca_file = Some(authorities);
+            Ok(())
+        },
+        |config| config.gateway.ca_file.as_ref().map(|ca| quoted(&ca.path().to_string_lossy())),
+    )
+    .otherwise("none, the public authorities alone", "\"/etc/pilothouse/ca.pem\""),
 ];
 
 /// The settings of one `[[sinks]]`.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub mod authorities;
 mod file;
 pub mod intents;
 pub mod keys;
@@ -20,6 +21,7 @@ pub mod render;
 pub mod secret;
 mod value;
 
+pub use authorities::Authorities;
 pub use load::{Loaded, Sources, load};
 pub use problem::{Origin, Problem, Problems};
 pub use secret::Secret;
@@ -61,6 +63,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// Shown on every console; set by programs only.
     pub note: Option<String>,
+    /// Others share the process, so that its memory tells nothing of a shard's; set by programs only.
+    pub embedded: bool,
     /// Files that this process can have open, where known; set by programs only.
     pub open_files: Option<u64>,
     /// What to say at the start: settings that are not needed or not acted on.
@@ -88,6 +92,7 @@ impl Config {
             log: LogConfig::default(),
             gateway: GatewayConfig::default(),
             note: None,
+            embedded: false,
             open_files: None,
             notices: Vec::new(),
         }
@@ -236,6 +241,8 @@ pub struct GatewayConfig {
     pub reserve_percent: u8,
     /// The `presence` of the identify, JSON.
     pub presence: Option<String>,
+    /// Trusted for wss:// beside the public authorities.
+    pub ca_file: Option<Authorities>,
 }
 
 impl Default for GatewayConfig {
@@ -249,6 +256,7 @@ impl Default for GatewayConfig {
             max_unconfirmed: 256,
             reserve_percent: 5,
             presence: None,
+            ca_file: None,
         }
     }
 }

@@ -156,6 +156,11 @@ fn each_bad_value_is_refused() {
         ("[gateway]\nidentify_interval = '1s'", "gateway.identify_interval = 1s: Discord demands 5s"),
         ("[gateway]\npresence = 'idle'", "gateway.presence = \"idle\": expected"),
         ("[gateway]\nreserve_percent = 91", "gateway.reserve_percent = \"91\": allowed is"),
+        (
+            "[gateway]\nca_file = '/nowhere/ca.pem'",
+            "2: gateway.ca_file = \"/nowhere/ca.pem\": cannot read the file: No such",
+        ),
+        ("[gateway]\nca_file = '/dev/null'", "gateway.ca_file = \"/dev/null\": the file holds no certificate"),
         ("shards 5", "pilothouse.toml:1: "),
         ("shards = 5\nshards = 6", "pilothouse.toml:2: duplicate key"),
     ];
@@ -242,7 +247,8 @@ fn the_example_with_every_line_taken_is_valid() {
     let example = render::example();
     let settings = example.lines().filter_map(|line| {
         let line = line.strip_prefix("# ").filter(|line| line.contains(" = ") || *line == "[[sinks]]").unwrap_or(line);
-        (!line.starts_with('#')).then(|| line.replace('…', "x"))
+        // The one setting whose file must be there.
+        (!line.starts_with('#') && !line.starts_with("ca_file")).then(|| line.replace('…', "x"))
     });
     let loaded = load_all(&settings.collect::<Vec<_>>().join("\n"), &[], &[]).unwrap();
     assert_eq!(loaded.config.sinks.len(), 1);

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use pilothouse_shared::command::{Command, CommandError};
+use pilothouse_shared::command::{Command, CommandError, Identifies};
 use pilothouse_shared::selector::Selector;
 use pilothouse_shared::wire::Role;
 
 use super::{Control, text};
+use crate::fleet::permits::PermitInput;
 use crate::gateway::members::{MembersError, MembersRequest, Who};
 use crate::gateway::payload::PayloadError;
 use crate::shard::ShardCommand;
@@ -95,6 +96,7 @@ impl Control {
             Command::Presence { shards, status, activity, kind } => {
                 self.presence(shards, *status, activity.as_deref(), *kind).await
             }
+            Command::Identify(what) => self.identifies(*what).await,
             Command::Voice(voice) => self.voice(voice).await,
             Command::Soundboard { guilds } => self.soundboard(guilds).await,
             Command::ChannelInfo { guild } => self.channel_info(*guild).await,
@@ -143,6 +145,20 @@ impl Control {
         self.tell(&chosen, ShardCommand::Close { code }).await?;
         let (what, they) = (text::named(&chosen), if chosen.len() == 1 { "it reconnects" } else { "they reconnect" });
         Ok(format!("closing {what} with {code}: {they}"))
+    }
+
+    async fn identifies(&self, what: Identifies) -> Result<String, Refused> {
+        let (input, answer) = match what {
+            Identifies::Hold => (
+                PermitInput::Hold("held by an operator".to_owned()),
+                "identifies are held: shards go on and resume, nobody starts a new session until `identify release`",
+            ),
+            Identifies::Release => {
+                (PermitInput::Release, "identifies go on; today's reserve may be used, and loops are counted anew")
+            }
+        };
+        let told = tokio::time::timeout(PATIENCE, self.permits.send(input)).await;
+        if matches!(told, Ok(Ok(()))) { Ok(answer.to_owned()) } else { Err(Refused::Unreachable { done: 0, of: 1 }) }
     }
 
     /// The shards that are named, at least one.

@@ -21,13 +21,14 @@ use std::time::Duration;
 
 use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 pub use self::dispatch::Refused;
 
 use self::access::Access;
 use self::door::{Door, Peer};
 use self::token::Token;
+use crate::fleet::permits::PermitInput;
 use crate::shard::Shards;
 use crate::telemetry::snapshot::{Snapshot, Snapshots};
 
@@ -43,12 +44,21 @@ pub struct Control {
     access: Access,
     snapshots: Snapshots,
     shards: Shards,
+    permits: mpsc::Sender<PermitInput>,
 }
 
 impl Control {
     /// Of the agent called `agent` in `fleet`; whoever shows `token` is an admin.
-    pub fn new(agent: &str, fleet: &str, token: Token, snapshots: Snapshots, shards: Shards) -> Self {
-        Self { agent: agent.to_owned(), fleet: fleet.to_owned(), access: Access::new(token), snapshots, shards }
+    pub fn new(
+        agent: &str,
+        fleet: &str,
+        token: Token,
+        snapshots: Snapshots,
+        shards: Shards,
+        permits: mpsc::Sender<PermitInput>,
+    ) -> Self {
+        let (agent, fleet, access) = (agent.to_owned(), fleet.to_owned(), Access::new(token));
+        Self { agent, fleet, access, snapshots, shards, permits }
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

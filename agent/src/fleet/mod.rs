@@ -1,5 +1,6 @@
 //! Two questions: who runs a shard, and who may identify now.
 
+pub mod breaker;
 pub mod local;
 pub mod permits;
 pub mod placement;

@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::breaker::Breaker;
+
 /// Discord allows 24 hours' worth of identifies at a time.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Waiting shards of a bucket that connect up to HELLO before their turn.
@@ -26,7 +28,7 @@ pub enum PermitInput {
     Limits(Limits),
     /// Nobody may identify, for this reason.
     Hold(String),
-    /// They may again.
+    /// They may again, after a hold or a loop, and use up the reserve until the budget is whole again.
     Release,
     /// A deadline may have passed.
     Timer,
@@ -62,8 +64,11 @@ pub struct Permits {
     interval: Duration,
     /// Identifies that only an operator may use.
     reserve: u32,
+    /// An operator lets it be used today.
+    reserve_open: bool,
     limits: Limits,
     held: Option<String>,
+    breaker: Breaker,
     buckets: Vec<Bucket>,
     outputs: VecDeque<PermitOutput>,
 }
@@ -94,7 +99,16 @@ impl Permits {
     pub fn new(interval: Duration, reserve_percent: u8, limits: Limits, now: Instant) -> Self {
         let reserve = limits.total * u32::from(reserve_percent) / 100;
         let buckets = (0..limits.max_concurrency.max(1)).map(|_| Bucket::new(now)).collect();
-        Self { interval, reserve, limits, held: None, buckets, outputs: VecDeque::new() }
+        Self {
+            interval,
+            reserve,
+            reserve_open: false,
+            limits,
+            held: None,
+            breaker: Breaker::default(),
+            buckets,
+            outputs: VecDeque::new(),
+        }
     }
 
     /// Takes in what happened at `now`; outputs wait in [`Self::poll_output`].
@@ -106,7 +120,11 @@ impl Permits {
             PermitInput::Done(shard) => self.done(shard),
             PermitInput::Limits(limits) => self.set_limits(limits, now),
             PermitInput::Hold(reason) => self.held = Some(reason),
-            PermitInput::Release => self.held = None,
+            PermitInput::Release => {
+                self.held = None;
+                self.reserve_open = true;
+                self.breaker.reset();
+            }
             PermitInput::Timer => {}
         }
         self.refill(now);
@@ -122,7 +140,9 @@ impl Permits {
     pub fn wait(&self) -> Option<Instant> {
         let buckets = self.buckets.iter().filter_map(Bucket::wait);
         let budget = (!self.allowed()).then_some(self.limits.resets_at);
-        buckets.chain(budget).min()
+        let waiting = self.buckets.iter().flat_map(|bucket| &bucket.waiting).filter(|waiting| !waiting.dialled);
+        let pauses = waiting.filter_map(|waiting| self.breaker.pause_of(waiting.shard));
+        buckets.chain(budget).chain(pauses).min()
     }
 
     /// Discord's limits, with what was used since they were told.
@@ -130,9 +150,9 @@ impl Permits {
         self.limits
     }
 
-    /// Identifies kept for operators.
+    /// Identifies kept for operators now.
     pub fn reserve(&self) -> u32 {
-        self.reserve
+        if self.reserve_open { 0 } else { self.reserve }
     }
 
     /// Shards that wait.
@@ -153,10 +173,14 @@ impl Permits {
 
     /// Why nobody may identify now.
     pub fn held(&self) -> Option<String> {
-        if self.held.is_none() && self.limits.remaining <= self.reserve {
+        if let Some(loop_of_identifies) = self.breaker.tripped() {
+            return Some(loop_of_identifies);
+        }
+        if self.held.is_none() && self.limits.remaining <= self.reserve() {
             return Some(format!(
                 "{} identifies are left today, {} are the reserve",
-                self.limits.remaining, self.reserve
+                self.limits.remaining,
+                self.reserve()
             ));
         }
         self.held.clone()
@@ -174,6 +198,7 @@ impl Permits {
         if let Some(holder) = bucket.holder.as_mut().filter(|holder| holder.shard == shard) {
             holder.used = true;
         }
+        self.breaker.identified(shard, self.limits.total, now);
         self.outputs.push_back(PermitOutput::Budget);
     }
 
@@ -208,12 +233,13 @@ impl Permits {
         if self.limits.resets_at <= now {
             self.limits.remaining = self.limits.total;
             self.limits.resets_at = now + DAY;
+            self.reserve_open = false;
             self.outputs.push_back(PermitOutput::Budget);
         }
     }
 
     fn allowed(&self) -> bool {
-        self.held.is_none() && self.limits.remaining > self.reserve
+        self.held.is_none() && self.breaker.tripped().is_none() && self.limits.remaining > self.reserve()
     }
 
     fn grant(&mut self, now: Instant) {
@@ -223,7 +249,9 @@ impl Permits {
                 continue;
             }
             let bucket = &mut self.buckets[index];
-            self.outputs.extend(bucket.prepare().map(PermitOutput::Dial));
+            let breaker = &self.breaker;
+            let may = |shard: u32| breaker.pause_of(shard).is_none_or(|until| until <= now);
+            self.outputs.extend(bucket.prepare(may).map(PermitOutput::Dial));
             if let Some(shard) = bucket.grant(now) {
                 self.limits.remaining -= 1;
                 self.outputs.push_back(PermitOutput::Permit(shard));
@@ -250,8 +278,8 @@ impl Bucket {
     }
 
     /// The first in line that should connect now and do not yet.
-    fn prepare(&mut self) -> impl Iterator<Item = u32> {
-        self.waiting.iter_mut().take(PREPARED).filter_map(|waiting| {
+    fn prepare(&mut self, may: impl Fn(u32) -> bool) -> impl Iterator<Item = u32> {
+        self.waiting.iter_mut().filter(move |waiting| may(waiting.shard)).take(PREPARED).filter_map(|waiting| {
             let first = !std::mem::replace(&mut waiting.dialled, true);
             first.then_some(waiting.shard)
         })
@@ -357,6 +385,11 @@ mod tests {
         let granted = drain(&mut permits);
         assert_eq!(granted.iter().filter(|output| matches!(output, PermitOutput::Permit(_))).count(), 1);
         assert!(permits.held().expect("held").contains("50 are the reserve"));
+        let mut released = Permits::new(INTERVAL, 5, limits(16, 50, now), now);
+        released.handle(PermitInput::Request(0), now);
+        assert_eq!(drain(&mut released), []);
+        released.handle(PermitInput::Release, now);
+        assert_eq!(drain(&mut released), [PermitOutput::Dial(0)], "an operator may use it");
         permits.handle(PermitInput::Timer, now + DAY);
         assert!(drain(&mut permits).contains(&PermitOutput::Permit(1)));
         assert_eq!(permits.held(), None);
@@ -374,6 +407,32 @@ mod tests {
         permits.handle(PermitInput::Done(0), now);
         assert!(drain(&mut permits).contains(&PermitOutput::Permit(1)));
         assert_eq!(permits.limits().remaining, 9);
+    }
+
+    #[test]
+    fn a_shard_in_a_loop_waits_while_others_identify() {
+        let start = Instant::now();
+        let mut permits = Permits::new(INTERVAL, 5, limits(1, 1_000, start), start);
+        let identify = |permits: &mut Permits, shard: u32, now: Instant| {
+            permits.handle(PermitInput::Request(shard), now);
+            permits.handle(PermitInput::Ready(shard), now);
+            let granted = drain(permits).contains(&PermitOutput::Permit(shard));
+            permits.handle(PermitInput::Used(shard), now);
+            permits.handle(PermitInput::Done(shard), now);
+            granted
+        };
+        let mut now = start;
+        for _ in 0..super::super::breaker::SHARD_LIMIT {
+            assert!(identify(&mut permits, 0, now));
+            now += INTERVAL;
+        }
+        permits.handle(PermitInput::Request(0), now);
+        assert_eq!(drain(&mut permits), [], "the loop is broken");
+        assert!(identify(&mut permits, 1, now));
+        let resumes = permits.wait().expect("the pause ends");
+        assert!(resumes > now + Duration::from_secs(60));
+        permits.handle(PermitInput::Timer, resumes.max(now + INTERVAL));
+        assert_eq!(drain(&mut permits), [PermitOutput::Dial(0)]);
     }
 
     #[test]

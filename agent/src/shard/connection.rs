@@ -101,6 +101,8 @@ pub struct Connection {
     /// The present payload did not end with its first message.
     spans_messages: bool,
     outgoing: Vec<u8>,
+    /// The socket took bytes that it may still hold, as TLS does.
+    unflushed: bool,
     random: fastrand::Rng,
 }
 
@@ -116,6 +118,7 @@ impl Connection {
             begins: 0,
             spans_messages: false,
             outgoing: Vec::new(),
+            unflushed: false,
             random,
         }
     }
@@ -205,7 +208,11 @@ impl Connection {
         }
         if written > 0 {
             self.outgoing = Vec::new();
+            self.unflushed = true;
+        }
+        if self.unflushed {
             ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+            self.unflushed = false;
         }
         Poll::Ready(Ok(()))
     }

@@ -152,6 +152,8 @@ pub struct Shard {
     pub tally: RefCell<Tally>,
     /// Whether its socket is held.
     pub held: Cell<bool>,
+    /// Dispatches in the last second, as sampled.
+    pub rate: Cell<u32>,
     inbox: RefCell<VecDeque<ToShard>>,
     waker: Cell<Option<Waker>>,
 }
@@ -247,6 +249,7 @@ impl Shard {
             lane: RefCell::new(lane),
             tally: RefCell::new(Tally::new(now)),
             held: Cell::new(false),
+            rate: Cell::new(0),
             inbox: RefCell::default(),
             waker: Cell::default(),
         })

@@ -8,8 +8,8 @@ use super::context::{Context, Shard, Tally};
 use crate::gateway::kind::EventKind;
 use crate::telemetry::clock::unix_ms;
 
-/// The row of `shard`, with its rate over the last second.
-pub fn row(shard: &Shard, context: &Context, events_per_s: u32, now: Instant) -> ShardRow {
+/// The row of `shard`.
+pub fn row(shard: &Shard, context: &Context, now: Instant) -> ShardRow {
     let machine = shard.machine.borrow();
     let lane = shard.lane.borrow();
     let tally = shard.tally.borrow();
@@ -26,7 +26,7 @@ pub fn row(shard: &Shard, context: &Context, events_per_s: u32, now: Instant) ->
         version: generation.version,
         latency_ms: tally.latency.map(|(ms, _)| ms),
         latency_at: tally.latency.map(|(_, at)| unix_ms(at)),
-        events_per_s,
+        events_per_s: shard.rate.get(),
         events: tally.events,
         last_dispatch_at: tally.last_dispatch.map(unix_ms),
         lag_ms: oldest.map_or(0, |received| millis(now.saturating_duration_since(received))),

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use rustls::CertificateError;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -34,6 +35,16 @@ pub enum ConnectError {
     /// TCP or TLS.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The server does not prove to be the gateway.
+    #[error("the certificate of {host} is not trusted: {reason}{hint}", hint = if *.unknown { "; if it is your own proxy, name its authority in gateway.ca_file" } else { "" })]
+    Certificate {
+        /// Who showed it.
+        host: String,
+        /// What is wrong with it.
+        reason: String,
+        /// Nobody whom we trust has signed it.
+        unknown: bool,
+    },
     /// The URL is none of a gateway.
     #[error("{0:?} is no gateway URL: it must begin with ws:// or wss:// and name a host")]
     Url(String),
@@ -54,6 +65,8 @@ pub async fn connect(url: &str, tls: Arc<rustls::ClientConfig>) -> Result<(Socke
     let mut socket = dial(url, &request, tls).await?;
     let (bytes, key) = generate_request(request).map_err(|_| ConnectError::Url(url.to_owned()))?;
     socket.write_all(&bytes).await?;
+    // TLS may still hold what it took.
+    socket.flush().await?;
     let mut response = Vec::with_capacity(1024);
     loop {
         if socket.read_buf(&mut response).await? == 0 {
@@ -76,8 +89,19 @@ async fn dial(url: &str, request: &Request, tls: Arc<rustls::ClientConfig>) -> R
         return Ok(Socket::Plain(stream));
     }
     let name = ServerName::try_from(host.to_owned()).map_err(|_| refused())?;
-    let stream = TlsConnector::from(tls).connect(name, stream).await?;
+    let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(|error| tls_error(host, error))?;
     Ok(Socket::Tls(Box::new(stream)))
+}
+
+fn tls_error(host: &str, error: io::Error) -> ConnectError {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            let unknown = matches!(why, CertificateError::UnknownIssuer);
+            let reason = if unknown { "its authority is unknown".to_owned() } else { why.to_string() };
+            ConnectError::Certificate { host: host.to_owned(), reason, unknown }
+        }
+        _ => error.into(),
+    }
 }
 
 /// The size of the handshake's answer once it is complete and right; none while it is not complete.

@@ -245,9 +245,9 @@ async fn sample(context: Rc<Context>, shards: Rc<[Rc<Shard>]>, samples: mpsc::Se
         let now = Instant::now();
         let rows = shards.iter().zip(&mut before).map(|(shard, before)| {
             let events = shard.tally.borrow().events;
-            let rate = u32::try_from(events - before[0]).unwrap_or(u32::MAX);
+            shard.rate.set(u32::try_from(events - before[0]).unwrap_or(u32::MAX));
             *before = [before[1], events];
-            row::row(shard, &context, rate, now)
+            row::row(shard, &context, now)
         });
         let sample = Sample {
             worker: context.worker,
@@ -288,7 +288,7 @@ async fn answer(mut inbox: mpsc::Receiver<ToWorker>, shards: &[Rc<Shard>], conte
             ToWorker::Detail(id, answer) => {
                 if let Some(shard) = find(id) {
                     let now = Instant::now();
-                    let row = row::row(shard, context, 0, now);
+                    let row = row::row(shard, context, now);
                     // Whoever asked may have left.
                     let _ = answer.send(row::detail(shard, row, now));
                 }

@@ -4,11 +4,20 @@ use pilothouse_shared::snapshot::{Finding, Overview, Severity, ShardRow, ShardSt
 
 /// A shard that is not active for this long is worth a finding, milliseconds.
 const LONG: u64 = 60_000;
+/// Dispatches after which a shard's usual gap is known.
+const ENOUGH: u64 = 100;
+/// A gap so many times the usual one is silence.
+const UNUSUAL: u64 = 20;
 /// Shards named in a finding; the rest is counted.
 const NAMED: usize = 50;
 
-/// Everything that needs attention.
-pub fn find(overview: &Overview, rows: &[ShardRow], store_trouble: Option<String>) -> Vec<Finding> {
+/// Everything that needs attention. `stalled` are workers that told nothing for so many seconds.
+pub fn find(
+    overview: &Overview,
+    rows: &[ShardRow],
+    store_trouble: Option<String>,
+    stalled: &[(u16, u64)],
+) -> Vec<Finding> {
     let mut findings: Vec<Finding> = fatal(rows)
         .into_iter()
         .chain(identifies_held(overview))
@@ -16,6 +25,8 @@ pub fn find(overview: &Overview, rows: &[ShardRow], store_trouble: Option<String
         .chain(sinks(overview))
         .chain(held(rows))
         .chain(long_gone(overview, rows))
+        .chain(silent(overview, rows))
+        .chain(stalled.iter().map(|(worker, seconds)| stall(*worker, *seconds)))
         .collect();
     findings.sort_by_key(|finding| finding.severity);
     findings
@@ -95,6 +106,35 @@ fn long_gone(overview: &Overview, rows: &[ShardRow]) -> Option<Finding> {
     })
 }
 
+/// Connected, acknowledging, and without a dispatch for much longer than is usual for that shard.
+fn silent(overview: &Overview, rows: &[ShardRow]) -> impl Iterator<Item = Finding> {
+    let silence = |row: &ShardRow| {
+        let since = row.session_since?;
+        let last = row.last_dispatch_at.filter(|_| row.state == ShardState::Active && row.events >= ENOUGH)?;
+        let usual = last.saturating_sub(since) / row.events.max(1);
+        let gap = overview.at.saturating_sub(last);
+        (gap > LONG.max(usual * UNUSUAL)).then_some((row.id, gap, usual))
+    };
+    rows.iter().filter_map(silence).take(NAMED).map(|(id, gap, usual)| Finding {
+        severity: Severity::Warning,
+        text: format!(
+            "shard {id} is silent for {} s, its usual gap is {usual} ms; heartbeats are acknowledged",
+            gap / 1_000
+        ),
+        hint: Some(format!("restart {id} asks Discord for what it may have missed")),
+        shards: vec![id],
+    })
+}
+
+fn stall(worker: u16, seconds: u64) -> Finding {
+    Finding {
+        severity: Severity::Critical,
+        text: format!("worker {worker} is stalled: it told nothing for {seconds} s"),
+        hint: Some("its shards do not read or beat; look at the processor's load, then restart the agent".to_owned()),
+        shards: Vec::new(),
+    }
+}
+
 fn ids(rows: &[ShardRow], wanted: impl Fn(&ShardRow) -> bool) -> Option<(Vec<u32>, usize)> {
     let all: Vec<u32> = rows.iter().filter(|row| wanted(row)).map(|row| row.id).collect();
     let number = all.len();
@@ -122,7 +162,7 @@ mod tests {
         let rows = [fatal(0), fatal(1), row(2, ShardState::Backoff, 0), row(3, ShardState::Held, 0)];
         let sink = SinkRow { name: "http".into(), state: "connection refused".into(), ..SinkRow::default() };
         let overview = Overview { at: 100_000, sinks: vec![sink], ..Overview::default() };
-        let findings = find(&overview, &rows, None);
+        let findings = find(&overview, &rows, None, &[]);
         assert_eq!(findings[0].text, "2 shards stopped by Discord with 4014 (disallowed intents)");
         assert_eq!(findings[0].hint.as_deref(), Some("enable it"));
         assert_eq!(findings[0].shards, [0, 1]);
@@ -134,6 +174,23 @@ mod tests {
     #[test]
     fn a_healthy_agent_has_no_findings() {
         let rows = [row(0, ShardState::Active, 0), row(1, ShardState::Queued, 0), row(2, ShardState::Resuming, 99_000)];
-        assert_eq!(find(&Overview { at: 100_000, ..Overview::default() }, &rows, None), []);
+        assert_eq!(find(&Overview { at: 100_000, ..Overview::default() }, &rows, None, &[]), []);
+    }
+
+    #[test]
+    fn silence_is_measured_by_a_shards_own_habit() {
+        let row = |id, events, last| ShardRow {
+            session_since: Some(0),
+            events,
+            last_dispatch_at: Some(last),
+            ..row(id, ShardState::Active, 0)
+        };
+        // One every 2 s, one every 10 s, and one with too little to tell.
+        let rows = [row(0, 500, 1_000_000), row(1, 100, 1_000_000), row(2, 3, 1_000_000)];
+        let overview = Overview { at: 1_100_000, ..Overview::default() };
+        let findings = find(&overview, &rows, None, &[(1, 7)]);
+        assert_eq!(findings.len(), 2, "{findings:?}");
+        assert!(findings[0].text.contains("worker 1 is stalled"));
+        assert!(findings[1].text.contains("shard 0 is silent for 100 s"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use pilothouse_shared::snapshot::{AgentRow, GenerationRow, IdentifyRow, Overview, ShardRow, ShardState, SinkRow};
@@ -20,6 +20,8 @@ use crate::store::StoreWriter;
 
 /// How often a snapshot is made.
 const EVERY: Duration = Duration::from_millis(500);
+/// A worker that tells nothing for this long is stalled.
+const STALLED: Duration = Duration::from_secs(3);
 /// A rate looks back this many snapshots: one second.
 const RATE_OVER: usize = 2;
 /// Latency percentiles look back this many snapshots.
@@ -64,6 +66,8 @@ struct Sampler {
     about: About,
     process: Process,
     workers: Vec<Option<Sample>>,
+    /// When each worker told something last.
+    heard: Vec<Instant>,
     totals: VecDeque<Totals>,
     latencies: VecDeque<Histogram<u32>>,
     fresh: Histogram<u32>,
@@ -81,8 +85,17 @@ struct Totals {
 impl Sampler {
     fn new(about: About) -> Self {
         let workers = (0..about.agent.workers).map(|_| None).collect();
+        let heard = vec![Instant::now(); about.agent.workers.into()];
         let fresh = Histogram::new_with_bounds(1, 60_000_000, 2).expect("the bounds are valid");
-        Self { about, process: Process::default(), workers, totals: VecDeque::new(), latencies: VecDeque::new(), fresh }
+        Self {
+            about,
+            process: Process::default(),
+            workers,
+            heard,
+            totals: VecDeque::new(),
+            latencies: VecDeque::new(),
+            fresh,
+        }
     }
 
     fn take(&mut self, sample: Sample) {
@@ -90,9 +103,21 @@ impl Sampler {
         let _ = self.fresh.add(&sample.latency);
         let worker = usize::from(sample.worker);
         self.workers[worker] = Some(sample);
+        self.heard[worker] = Instant::now();
+    }
+
+    /// Workers that told nothing for a while, with the seconds.
+    fn stalled(&self, now: Instant) -> Vec<(u16, u64)> {
+        let silences =
+            (0_u16..).zip(&self.heard).map(|(worker, heard)| (worker, now.saturating_duration_since(*heard)));
+        silences
+            .filter(|(_, silence)| *silence > STALLED)
+            .map(|(worker, silence)| (worker, silence.as_secs()))
+            .collect()
     }
 
     fn snapshot(&mut self, identify: IdentifyRow, store_trouble: Option<String>) -> Snapshot {
+        let now = Instant::now();
         let totals = self.totals();
         let before = self.totals.front().cloned().unwrap_or_default();
         let rows = self.rows();
@@ -122,7 +147,7 @@ impl Sampler {
             states,
             findings: Vec::new(),
         };
-        overview.findings = findings::find(&overview, &rows, store_trouble);
+        overview.findings = findings::find(&overview, &rows, store_trouble, &self.stalled(now));
         self.totals.push_back(totals);
         if self.totals.len() > RATE_OVER {
             self.totals.pop_front();

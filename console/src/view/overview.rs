@@ -302,7 +302,8 @@ fn agents(scene: Scene<'_>, buf: &mut Buffer, area: Rect, overview: &Overview) {
 fn agent(scene: Scene<'_>, buf: &mut Buffer, area: Rect, y: u16, agent: &AgentRow) {
     let state = if agent.active == agent.shards { ShardState::Active } else { ShardState::Resuming };
     let shards = format!("{}/{}", format::count(agent.active.into()), format::count(agent.shards.into()));
-    let memory = agent.resident.checked_div(agent.shards.into()).unwrap_or(0);
+    let memory = agent.resident.saturating_sub(agent.base).checked_div(agent.shards.into());
+    let memory = memory.filter(|_| agent.base > 0).map_or_else(|| "-".to_owned(), format::bytes);
     let at = text::put(buf, area.x + 1, y, 2, scene.theme.sign(state), scene.theme.state(state), "") + 1;
     scene.put(buf, at, y, 10, &format::clean(&agent.name), Ink::Strong);
     let room = area.width.saturating_sub(14);
@@ -313,7 +314,7 @@ fn agent(scene: Scene<'_>, buf: &mut Buffer, area: Rect, y: u16, agent: &AgentRo
         &[
             ("active", shards, Ink::Text),
             ("cpu", format::percent(agent.cpu_permille.into(), 1_000), Ink::Text),
-            ("a shard", format::bytes(memory), Ink::Text),
+            ("a shard", memory, Ink::Text),
             ("in", format!("{}/s", format::short(agent.in_per_s.into())), Ink::Text),
             ("up", format::span(scene.model.agent_now(scene.now).saturating_sub(agent.started_at)), Ink::Text),
             ("memory", format::bytes(agent.resident), Ink::Text),

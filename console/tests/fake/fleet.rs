@@ -123,6 +123,7 @@ fn agent(shards: u32, active: u32, rate: u32, now: u64) -> AgentRow {
         in_per_s: rate,
         cpu_permille: 412,
         resident: u64::from(shards) * 61_440 + 9_437_184,
+        base: 9_437_184,
     }
 }
 

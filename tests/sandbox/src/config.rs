@@ -55,6 +55,8 @@ pub struct SandboxConfig {
     pub zlib_level: u32,
     /// Level of zstd-stream.
     pub zstd_level: i32,
+    /// The gateway speaks TLS, with a certificate of an authority that is made at the start.
+    pub tls: bool,
     /// Local ports; 0 takes any free one.
     pub ports: Ports,
 }
@@ -133,6 +135,7 @@ impl Default for SandboxConfig {
             shard_multiple: 1,
             zlib_level: 6,
             zstd_level: 3,
+            tls: false,
             ports: Ports::default(),
         }
     }

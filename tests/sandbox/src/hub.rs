@@ -11,6 +11,7 @@ use crate::fault::{BotMode, Fault, FaultKind};
 use crate::gateway::State;
 use crate::ledger::Ledger;
 use crate::rest::RestFaults;
+use crate::tls::Tls;
 use crate::verdict::Verdict;
 
 /// Shared by the gateway's thread, the HTTP thread and the library's callers. Lock order: state, then ledger.
@@ -21,6 +22,8 @@ pub(crate) struct Hub {
     pub(crate) heartbeat_us: u64,
     /// Compression levels: zlib, zstd.
     pub(crate) levels: (u32, i32),
+    /// What the gateway's ports speak TLS with, if they do.
+    pub(crate) tls: Option<Tls>,
     pub(crate) rest: Mutex<RestFaults>,
     /// Until when the gateway's ports are closed: the main one, the resume one.
     pub(crate) closed: [watch::Sender<u64>; 2],
@@ -30,7 +33,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(config: SandboxConfig) -> Self {
+    pub(crate) fn new(config: SandboxConfig, tls: Option<Tls>) -> Self {
         let clock = Clock::start();
         let ledger = Arc::new(Mutex::new(Ledger::new(config.guilds)));
         Self {
@@ -38,6 +41,7 @@ impl Hub {
             hello_delay: config.hello_delay,
             heartbeat_us: micros(config.heartbeat_interval),
             levels: (config.zlib_level, config.zstd_level),
+            tls,
             rest: Mutex::default(),
             closed: [watch::Sender::new(0), watch::Sender::new(0)],
             bot: watch::Sender::new(BotMode::Up),

@@ -14,6 +14,7 @@ pub mod intents;
 mod ledger;
 mod rest;
 mod sandbox;
+mod tls;
 mod traffic;
 mod verdict;
 

@@ -1,8 +1,10 @@
 //! The program: serves a sandbox until Ctrl-C, or measures how fast it sends.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use pilothouse_sandbox::{Compression, GuildSize, Ports, Rate, Sandbox, SandboxConfig, SessionStarts, bench};
 
@@ -73,6 +75,9 @@ struct Serve {
     /// The secret of a REST proxy, accepted beside the token.
     #[arg(long)]
     rest_authorization: Option<String>,
+    /// The gateway speaks TLS; the certificate of its authority is written to this file.
+    #[arg(long, value_name = "CA_FILE")]
+    tls: Option<PathBuf>,
     /// API versions that exist, comma-separated.
     #[arg(long, value_delimiter = ',', default_value = "6,7,8,9,10")]
     versions: Vec<u8>,
@@ -87,11 +92,11 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
 }
 
 impl Serve {
-    fn config(self) -> SandboxConfig {
+    fn config(&self) -> SandboxConfig {
         let port = |offset| if self.port == 0 { 0 } else { self.port + offset };
         SandboxConfig {
             ports: Ports { rest: port(0), gateway: port(1), resume: port(2), bot: port(3) },
-            token: self.token,
+            token: self.token.clone(),
             seed: self.seed,
             guilds: self.guilds,
             shards: self.shards,
@@ -103,8 +108,9 @@ impl Serve {
             guild_size: GuildSize { members: self.members, ..GuildSize::default() },
             strict: self.strict,
             resume_window: Duration::from_secs(self.resume_window),
-            rest_authorization: self.rest_authorization,
-            versions: self.versions,
+            rest_authorization: self.rest_authorization.clone(),
+            versions: self.versions.clone(),
+            tls: self.tls.is_some(),
             ..SandboxConfig::default()
         }
     }
@@ -119,7 +125,7 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Bench { seconds, shards }) => run(runtime.block_on(measure(seconds, shards)), 1),
         // What fails here is a port or a value: the arguments.
-        None => run(runtime.block_on(serve(cli.serve.config())), 2),
+        None => run(runtime.block_on(serve(cli.serve.config(), cli.serve.tls.as_deref())), 2),
     }
 }
 
@@ -132,12 +138,16 @@ fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-async fn serve(config: SandboxConfig) -> anyhow::Result<()> {
+async fn serve(config: SandboxConfig, ca_file: Option<&Path>) -> anyhow::Result<()> {
     let token = config.token.clone();
     let sandbox = Sandbox::start(config).await?;
     println!("REST_URL={}", sandbox.rest_url());
     println!("TOKEN={token}");
     println!("EVENT_HANDLER_URLS={}", sandbox.bot_url());
+    if let Some((path, ca)) = ca_file.zip(sandbox.ca_pem()) {
+        std::fs::write(path, ca).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("authority of the gateway's certificate: {} (the agent's gateway.ca_file)", path.display());
+    }
     println!("gateway {}, resume {}; Ctrl-C ends it", sandbox.gateway_url(), sandbox.resume_url());
     tokio::signal::ctrl_c().await?;
     println!("{}", serde_json::to_string_pretty(&sandbox.verdict())?);

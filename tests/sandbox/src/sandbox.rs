@@ -13,6 +13,7 @@ use crate::fault::{BotMode, Fault, FaultKind};
 use crate::gateway::{self, Door, Status};
 use crate::hub::Hub;
 use crate::rest::{self, Rest};
+use crate::tls::Tls;
 use crate::verdict::Verdict;
 use crate::{bot, traffic};
 
@@ -52,7 +53,8 @@ impl Sandbox {
     pub async fn start(config: SandboxConfig) -> anyhow::Result<Self> {
         config.check()?;
         let (listeners, urls) = bind(&config)?;
-        let hub = Arc::new(Hub::new(config.clone()));
+        let tls = config.tls.then(Tls::generate).transpose().context("cannot make certificates")?;
+        let hub = Arc::new(Hub::new(config.clone(), tls));
         hub.state().resume_url = urls.resume.clone();
         let stop = watch::Sender::new(false);
         let Listeners { rest, gateway, resume, bot } = listeners;
@@ -68,7 +70,7 @@ impl Sandbox {
         &self.urls.rest
     }
 
-    /// The gateway, `ws://127.0.0.1:PORT`, as `/gateway/bot` names it.
+    /// The gateway, `ws://127.0.0.1:PORT` (wss:// with TLS), as `/gateway/bot` names it.
     pub fn gateway_url(&self) -> &str {
         &self.urls.gateway
     }
@@ -76,6 +78,11 @@ impl Sandbox {
     /// The gateway that READY names as `resume_gateway_url`.
     pub fn resume_url(&self) -> &str {
         &self.urls.resume
+    }
+
+    /// With TLS: the certificate of the authority that clients must trust.
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.hub.tls.as_ref().map(|tls| tls.ca_pem.as_str())
     }
 
     /// Where the bot takes `{"payload":…,"shardId":…}` by POST.
@@ -183,10 +190,11 @@ fn bind(config: &SandboxConfig) -> anyhow::Result<(Listeners, Urls)> {
     let (gateway, gateway_port) = listen("gateway", ports.gateway)?;
     let (resume, resume_port) = listen("resume", ports.resume)?;
     let (bot, bot_port) = listen("bot", ports.bot)?;
+    let scheme = if config.tls { "wss" } else { "ws" };
     let urls = Urls {
         rest: format!("http://127.0.0.1:{rest_port}"),
-        gateway: format!("ws://127.0.0.1:{gateway_port}"),
-        resume: format!("ws://127.0.0.1:{resume_port}"),
+        gateway: format!("{scheme}://127.0.0.1:{gateway_port}"),
+        resume: format!("{scheme}://127.0.0.1:{resume_port}"),
         bot: format!("http://127.0.0.1:{bot_port}"),
     };
     Ok((Listeners { rest, gateway, resume, bot }, urls))

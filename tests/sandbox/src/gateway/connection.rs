@@ -19,6 +19,7 @@ use super::protocol::Peer;
 use super::session::{Body, Entry};
 use super::state::{Condition, Order, State};
 use super::strike::Greeting;
+use super::wire::Wire;
 use crate::clock::micros;
 use crate::hub::Hub;
 
@@ -70,7 +71,7 @@ struct Disturbance {
 
 struct Connection {
     hub: Arc<Hub>,
-    stream: TcpStream,
+    wire: Wire,
     peer: Peer,
     wake: Arc<Notify>,
     reader: FrameReader,
@@ -89,13 +90,14 @@ struct Connection {
 }
 
 /// Serves one accepted socket until it ends.
-pub(super) async fn run(hub: Arc<Hub>, door: Door, mut stream: TcpStream) {
+pub(super) async fn run(hub: Arc<Hub>, door: Door, stream: TcpStream) {
+    let Ok(mut wire) = Wire::new(stream, hub.tls.as_ref().map(|tls| &tls.server)) else { return };
     let refuse = hub.state().doors.refused_upgrade();
-    let upgrade = tokio::time::timeout(UPGRADE_TIMEOUT, handshake::upgrade(&mut stream, refuse));
+    let upgrade = tokio::time::timeout(UPGRADE_TIMEOUT, handshake::upgrade(&mut wire, refuse));
     let Ok(Ok((query, rest))) = upgrade.await else { return };
     let wake = Arc::new(Notify::new());
     let id = hub.state().connect(Arc::clone(&wake));
-    let mut connection = Connection::new(Arc::clone(&hub), stream, id, wake, door, query);
+    let mut connection = Connection::new(Arc::clone(&hub), wire, id, wake, door, query);
     connection.greet(query);
     connection.reader.push(&rest);
     let end = connection.serve().await;
@@ -103,13 +105,13 @@ pub(super) async fn run(hub: Arc<Hub>, door: Door, mut stream: TcpStream) {
 }
 
 impl Connection {
-    fn new(hub: Arc<Hub>, stream: TcpStream, id: u64, wake: Arc<Notify>, door: Door, query: Query) -> Self {
+    fn new(hub: Arc<Hub>, wire: Wire, id: u64, wake: Arc<Notify>, door: Door, query: Query) -> Self {
         let now_us = hub.clock.now_us();
         let hello_us = now_us + micros(hub.hello_delay);
         Self {
             compressor: Compressor::new(query.compression, hub.levels.0, hub.levels.1),
             peer: Peer::new(id, query.version, query.compression, door == Door::Resume, now_us),
-            stream,
+            wire,
             wake,
             reader: FrameReader::default(),
             phase: Phase::Greeting { hello_us },
@@ -155,6 +157,11 @@ impl Connection {
     async fn serve(&mut self) -> End {
         // A client may send before it has our answer to the upgrade.
         if let Err(end) = self.hear_buffered() {
+            return end;
+        }
+        if self.wire.reads_ahead()
+            && let Err(end) = self.read_some()
+        {
             return end;
         }
         loop {
@@ -314,7 +321,7 @@ impl Connection {
         let interest = if wants_write { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         let reads = !self.disturbance.half_open;
         let ready = tokio::select! {
-            ready = self.stream.ready(interest), if reads => Some(ready.map_err(|_| End::Client(None))?),
+            ready = self.wire.ready(interest), if reads => Some(ready.map_err(|_| End::Client(None))?),
             () = self.wake.notified() => None,
             () = tokio::time::sleep_until(deadline.into()) => None,
         };
@@ -334,7 +341,7 @@ impl Connection {
     }
 
     fn has_output(&self) -> bool {
-        self.out_done < self.out.len()
+        self.out_done < self.out.len() || self.wire.owes()
     }
 
     fn drip(&mut self) -> Result<(), End> {
@@ -349,8 +356,7 @@ impl Connection {
     }
 
     fn write_some(&mut self, most: usize) -> Result<(), End> {
-        let end = self.out.len().min(self.out_done.saturating_add(most));
-        match self.stream.try_write(&self.out[self.out_done..end]) {
+        match self.wire.try_write(&self.out[self.out_done..], most) {
             Ok(written) => self.out_done += written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return Err(End::Client(None)),
@@ -362,29 +368,28 @@ impl Connection {
             if self.out.capacity() > 4 * BATCH {
                 self.out = Vec::new();
             }
-            if matches!(self.phase, Phase::Closing { .. }) {
-                self.shut_down_writes();
+            // The client's last bytes are still read, so that no reset overtakes the close frame.
+            if matches!(self.phase, Phase::Closing { .. }) && !self.wire.owes() {
+                self.wire.shut_down_writes();
             }
         }
         Ok(())
     }
 
-    /// The end of our stream; the client's last bytes are still read, so that no reset overtakes the close frame.
-    fn shut_down_writes(&mut self) {
-        let stream = &self.stream;
-        let socket = socket_of(stream);
-        let _ = socket.shutdown(std::net::Shutdown::Write);
-    }
-
     fn read_some(&mut self) -> Result<(), End> {
         let mut bytes = [0_u8; 8192];
-        match self.stream.try_read(&mut bytes) {
-            Ok(0) => return Err(self.end_of_stream()),
-            Ok(read) => self.reader.push(&bytes[..read]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(_) => return Err(End::Client(None)),
+        loop {
+            match self.wire.try_read(&mut bytes) {
+                Ok(0) => return Err(self.end_of_stream()),
+                Ok(read) => self.reader.push(&bytes[..read]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(_) => return Err(End::Client(None)),
+            }
+            self.hear_buffered()?;
+            if !self.wire.reads_ahead() {
+                return Ok(());
+            }
         }
-        self.hear_buffered()
     }
 
     fn hear_buffered(&mut self) -> Result<(), End> {
@@ -430,20 +435,12 @@ impl Connection {
 
     fn finish(self, end: End) {
         if end == End::Reset {
-            // A zero linger time makes the kernel send RST instead of FIN.
-            let _ = self.stream.set_zero_linger();
+            self.wire.reset_on_drop();
         }
         let code = if let End::Client(code) = end { code } else { None };
         let now_us = self.hub.clock.now_us();
         self.hub.state().disconnect(self.peer.id, code, end == End::Flushed, now_us);
     }
-}
-
-/// A borrowed handle for the one call that tokio does not offer without `&mut` and `async`.
-fn socket_of(stream: &TcpStream) -> std::net::TcpStream {
-    use std::os::fd::AsFd;
-    let owned = stream.as_fd().try_clone_to_owned().expect("a live socket can be duplicated");
-    owned.into()
 }
 
 fn render(state: &State, entry: &Entry, seq: u64, variant: usize, out: &mut Vec<u8>) {

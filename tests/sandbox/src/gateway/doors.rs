@@ -58,6 +58,7 @@ async fn reopen(listener: &mut Option<TcpListener>, port: u16) -> Option<&TcpLis
 }
 
 fn welcome(hub: &Arc<Hub>, door: Door, stream: TcpStream) {
+    hub.state().accepted();
     // One write is one batch of frames already: waiting for more only adds latency.
     if stream.set_nodelay(true).is_ok() {
         tokio::spawn(connection::run(Arc::clone(hub), door, stream));

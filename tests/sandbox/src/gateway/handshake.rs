@@ -2,12 +2,11 @@
 
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 
 use super::Compression;
+use super::wire::Wire;
 
 const MAX_REQUEST: usize = 16 * 1024;
 
@@ -22,25 +21,27 @@ pub(crate) struct Query {
 }
 
 /// Upgrades the connection; `refuse` is an HTTP status to answer instead. Returns the query and bytes read too many.
-pub(crate) async fn upgrade(stream: &mut TcpStream, refuse: Option<u16>) -> io::Result<(Query, Vec<u8>)> {
-    let (request, rest) = read_request(stream).await?;
+pub(crate) async fn upgrade(wire: &mut Wire, refuse: Option<u16>) -> io::Result<(Query, Vec<u8>)> {
+    let (request, rest) = read_request(wire).await?;
     let mut answer = Vec::new();
     if let Some(status) = refuse {
         let answer = format!("HTTP/1.1 {status} Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-        stream.write_all(answer.as_bytes()).await?;
+        wire.write_all(answer.as_bytes()).await?;
         return Err(io::Error::other("refused by a fault"));
     }
     let response = create_response(&request).map_err(io::Error::other)?;
     write_response(&mut answer, &response).map_err(io::Error::other)?;
-    stream.write_all(&answer).await?;
+    wire.write_all(&answer).await?;
     Ok((parse_query(request.uri().query().unwrap_or("")), rest))
 }
 
-async fn read_request(stream: &mut TcpStream) -> io::Result<(Request, Vec<u8>)> {
+async fn read_request(wire: &mut Wire) -> io::Result<(Request, Vec<u8>)> {
     let mut buffer = Vec::with_capacity(1024);
+    let mut bytes = [0_u8; 1024];
     while buffer.len() < MAX_REQUEST {
-        if stream.read_buf(&mut buffer).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        match wire.read(&mut bytes).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => buffer.extend_from_slice(&bytes[..read]),
         }
         if let Some((size, request)) = Request::try_parse(&buffer).map_err(io::Error::other)? {
             return Ok((request, buffer.split_off(size)));

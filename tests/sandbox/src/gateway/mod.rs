@@ -1,7 +1,7 @@
 //! The gateway: pure rules and sessions, and a thin driver for each connection.
 //!
 //! Pure are `close`, `frames`, `message`, `session`, `sessions`, `state`, `protocol`, `requests` and `strike`: they take
-//! the time as an argument and return `Order`s. `connection` owns a socket, `doors` the ports.
+//! the time as an argument and return `Order`s. `connection` owns a socket, `wire` its bytes, `doors` the ports.
 
 mod close;
 mod compress;
@@ -17,6 +17,7 @@ mod session;
 mod sessions;
 mod state;
 mod strike;
+mod wire;
 
 pub use compress::Compression;
 pub(crate) use doors::{Door, open_door, serve};

@@ -85,6 +85,8 @@ pub struct GenerationStatus {
 pub struct Status {
     /// Open WebSockets.
     pub connections: usize,
+    /// Sockets accepted so far, whatever became of them.
+    pub accepted: u64,
     /// Sessions with a connection.
     pub connected: usize,
     /// Sessions without one that can still be resumed.
@@ -167,6 +169,11 @@ impl State {
             next_link: 0,
             config,
         }
+    }
+
+    /// A client has dialled.
+    pub(crate) fn accepted(&mut self) {
+        self.tally.accepted += 1;
     }
 
     /// Registers a connection; `wake` is notified when it has orders or dispatches.

@@ -29,10 +29,18 @@ pub(crate) enum Ended {
 impl Client {
     /// Connects and takes HELLO.
     pub(crate) async fn connect(url: &str, query: &str) -> Client {
-        let mut client = Client::connect_without_hello(url, query).await;
-        let hello = client.next().await;
+        Client::connect_without_hello(url, query).await.greeted().await
+    }
+
+    /// Takes HELLO from a connection that is open.
+    pub(crate) async fn over(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Client {
+        Client { socket, seq: 0, session_id: String::new(), resume_url: String::new() }.greeted().await
+    }
+
+    async fn greeted(mut self) -> Client {
+        let hello = self.next().await;
         assert_eq!(hello["op"], 10);
-        client
+        self
     }
 
     pub(crate) async fn connect_without_hello(url: &str, query: &str) -> Client {

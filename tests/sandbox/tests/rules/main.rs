@@ -7,4 +7,5 @@ mod faults;
 mod requests;
 mod rest;
 mod sessions;
+mod tls;
 mod verdicts;
