@@ -15,6 +15,7 @@ use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod limits;
+mod memory;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -23,6 +24,7 @@ const CANNOT_RUN: u8 = 1;
 const BAD_CONFIG: u8 = 2;
 
 fn main() -> ExitCode {
+    memory::without_huge_pages();
     rustls::crypto::ring::default_provider().install_default().expect("nothing installs a provider before main");
     let matches = cli().get_matches();
     let exit = match matches.subcommand() {

@@ -17,6 +17,9 @@ use crate::{input, update, view};
 /// Data may change the picture this often; keys at once.
 const FRAME: Duration = Duration::from_millis(100);
 
+/// Terminals rearrange what they show while they are resized, some later than they tell.
+const SETTLE: Duration = Duration::from_millis(250);
+
 /// How the terminal is used.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -71,6 +74,8 @@ struct App {
     dirty: bool,
     urgent: bool,
     drawn: Option<Instant>,
+    /// When the size is no longer expected to change.
+    settled: Option<Instant>,
     exit: Option<i32>,
 }
 
@@ -88,7 +93,18 @@ pub async fn run(peer: Peer, options: Options) -> anyhow::Result<i32> {
     let screen = Screen::enter(size, options.mouse).context("the terminal cannot be switched to raw mode")?;
     let model = Model::new(setup, size, options.look);
     let clock = Clock::new();
-    let mut app = App { model, options, screen, clock, orders, dirty: true, urgent: true, drawn: None, exit: None };
+    let mut app = App {
+        model,
+        options,
+        screen,
+        clock,
+        orders,
+        dirty: true,
+        urgent: true,
+        drawn: None,
+        settled: None,
+        exit: None,
+    };
     app.first_frame()?;
     tokio::spawn(link::run(peer, from_app, to_app));
     input::spawn(to_keys);
@@ -142,6 +158,7 @@ impl App {
     fn apply(&mut self, event: Event) -> anyhow::Result<()> {
         let message = match event {
             Event::Message(message) => message,
+            Event::Timer if self.settled.is_some_and(|at| at <= Instant::now()) => return self.repaint_settled(),
             Event::Timer => Message::Tick,
             Event::Asked(Asked::End(number)) => {
                 self.exit = Some(128 + number);
@@ -154,6 +171,7 @@ impl App {
         self.dirty = true;
         if let Message::Resize(width, height) = message {
             self.screen.resize((width, height));
+            self.settled = Some(Instant::now() + SETTLE);
         }
         let now = self.clock.now();
         for effect in update::update(&mut self.model, message, now) {
@@ -196,6 +214,13 @@ impl App {
         Ok(())
     }
 
+    /// The size has not changed for a while: whatever the terminal made of the pictures between is painted over.
+    fn repaint_settled(&mut self) -> anyhow::Result<()> {
+        self.repaint()?;
+        self.settled = None;
+        Ok(())
+    }
+
     /// When the next frame may be drawn.
     fn due(&self) -> Instant {
         match self.drawn {
@@ -210,7 +235,8 @@ impl App {
             return Some(Timer::from_std(self.due()));
         }
         let now = self.clock.now();
-        update::deadline(&self.model, now).map(|at| self.clock.timer(at))
+        let deadline = update::deadline(&self.model, now).map(|at| self.clock.timer(at));
+        deadline.into_iter().chain(self.settled.map(Timer::from_std)).min()
     }
 
     fn draw(&mut self) -> anyhow::Result<()> {

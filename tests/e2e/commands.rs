@@ -29,7 +29,8 @@ impl Rig {
         change(&mut discord);
         let sandbox = start(discord).await;
         let data = TempDir::new().expect("a temporary folder");
-        let config = Config { intents, ..config(&sandbox, &data, SHARDS) };
+        let listen = pilothouse_tests::free_address();
+        let config = Config { intents, listen, ..config(&sandbox, &data, SHARDS) };
         let url = format!("http://{}/v1/commands", config.listen);
         let agent = connected(&sandbox, config, SHARDS as usize).await;
         let rig = Self { sandbox, agent, url, token: String::new(), _data: data };

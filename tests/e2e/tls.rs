@@ -110,7 +110,8 @@ async fn the_program_resumes_over_tls_after_kill_9() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_is_not_trusted_is_named_and_tried_ever_more_rarely() {
     let (sandbox, data) = sandbox(|_| {}).await;
-    let config = config(&sandbox, &data, SHARDS);
+    let listen = pilothouse_tests::free_address();
+    let config = Config { listen, ..config(&sandbox, &data, SHARDS) };
     let agent = AgentProcess::start(&config);
     sleep(Duration::from_secs(4)).await;
     let files = agent.open_files();

@@ -38,6 +38,7 @@ enum Event {
     Stored(u32, u64, u64),
     Traffic,
     Fault,
+    Operator,
 }
 
 /// A connection as the client's driver has it.
@@ -115,6 +116,7 @@ impl World {
         };
         world.at(start, Event::Traffic);
         world.at(start, Event::Fault);
+        world.at(start, Event::Operator);
         world
     }
 
@@ -184,6 +186,7 @@ impl World {
             }
             Event::Traffic => self.traffic(),
             Event::Fault => self.fault(),
+            Event::Operator => self.operator(),
         }
     }
 
@@ -326,6 +329,14 @@ impl World {
             let pace = self.size.shards.div_ceil(self.size.max_concurrency) * 5_000 * 2 / self.size.faults;
             self.after(0..u64::from(pace.max(2)) * 2, Event::Fault);
         }
+    }
+
+    /// Looks in every ten minutes, and lets a broken loop of identifies go on.
+    fn operator(&mut self) {
+        if self.permits.held().is_some_and(|why| why.contains("loop")) {
+            self.tell_fleet(PermitInput::Release);
+        }
+        self.after(600_000..600_001, Event::Operator);
     }
 
     fn strike(&mut self, kind: u8, id: u32, link: u64) {

@@ -68,8 +68,9 @@ mod tests {
         for empty in ["", "no PEM at all", &key] {
             assert_eq!(read(empty).unwrap_err(), "the file holds no certificate", "{empty}");
         }
-        let cut = pem().replace("-----END CERTIFICATE-----", "");
-        assert!(read(&cut).unwrap_err().starts_with("the file is no PEM: "));
+        let whole = pem();
+        let cut = whole.split("-----END CERTIFICATE-----").next().unwrap().to_owned();
+        assert!(read(&cut).unwrap_err().starts_with("the file is no PEM: "), "{:?}", read(&cut));
         let garbled = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
         assert!(read(garbled).unwrap_err().starts_with("certificate 1 of the file: "), "{:?}", read(garbled));
         let missing = Authorities::read("/nowhere/ca.pem").unwrap_err();

@@ -70,6 +70,8 @@ pub struct Permits {
     held: Option<String>,
     breaker: Breaker,
     buckets: Vec<Bucket>,
+    /// When the last input came.
+    seen: Instant,
     outputs: VecDeque<PermitOutput>,
 }
 
@@ -107,6 +109,7 @@ impl Permits {
             held: None,
             breaker: Breaker::default(),
             buckets,
+            seen: now,
             outputs: VecDeque::new(),
         }
     }
@@ -127,6 +130,7 @@ impl Permits {
             }
             PermitInput::Timer => {}
         }
+        self.seen = now;
         self.refill(now);
         self.grant(now);
     }
@@ -136,13 +140,18 @@ impl Permits {
         self.outputs.pop_front()
     }
 
-    /// When [`PermitInput::Timer`] is due.
+    /// When [`PermitInput::Timer`] is due: always later than the last input.
     pub fn wait(&self) -> Option<Instant> {
-        let buckets = self.buckets.iter().filter_map(Bucket::wait);
-        let budget = (!self.allowed()).then_some(self.limits.resets_at);
-        let waiting = self.buckets.iter().flat_map(|bucket| &bucket.waiting).filter(|waiting| !waiting.dialled);
-        let pauses = waiting.filter_map(|waiting| self.breaker.pause_of(waiting.shard));
-        buckets.chain(budget).chain(pauses).min()
+        let expiries = self.buckets.iter().filter_map(Bucket::expires);
+        let due = if self.allowed() {
+            let turns = self.buckets.iter().filter_map(Bucket::turn);
+            let waiting = self.buckets.iter().flat_map(|bucket| &bucket.waiting).filter(|waiting| !waiting.dialled);
+            let pauses = waiting.filter_map(|waiting| self.breaker.pause_of(waiting.shard));
+            turns.chain(pauses).filter(|at| *at > self.seen).min()
+        } else {
+            Some(self.limits.resets_at)
+        };
+        expiries.chain(due).min()
     }
 
     /// Discord's limits, with what was used since they were told.
@@ -300,11 +309,15 @@ impl Bucket {
         self.holder.take_if(|holder| holder.since + HOLD_LIMIT <= now);
     }
 
-    fn wait(&self) -> Option<Instant> {
-        match &self.holder {
-            Some(holder) => Some(holder.since + HOLD_LIMIT),
-            None => self.waiting.iter().any(|waiting| waiting.ready).then_some(self.free_at),
-        }
+    /// When the permit is taken back.
+    fn expires(&self) -> Option<Instant> {
+        self.holder.as_ref().map(|holder| holder.since + HOLD_LIMIT)
+    }
+
+    /// When the permit is free for one that can use it.
+    fn turn(&self) -> Option<Instant> {
+        let awaited = self.holder.is_none() && self.waiting.iter().any(|waiting| waiting.ready);
+        awaited.then_some(self.free_at)
     }
 }
 
@@ -444,5 +457,20 @@ mod tests {
         assert_eq!(drain(&mut permits), []);
         permits.handle(PermitInput::Release, now);
         assert_eq!(drain(&mut permits), [PermitOutput::Dial(0)]);
+    }
+
+    #[test]
+    fn a_wait_lies_always_ahead() {
+        let now = Instant::now();
+        let mut permits = Permits::new(INTERVAL, 0, limits(1, 1_000, now), now);
+        for shard in 0..8 {
+            permits.handle(PermitInput::Request(shard), now);
+        }
+        permits.handle(PermitInput::Ready(1), now);
+        for input in [PermitInput::Hold("held".into()), PermitInput::Ready(0), PermitInput::Timer, PermitInput::Release]
+        {
+            permits.handle(input, now + INTERVAL);
+            assert!(permits.wait().is_none_or(|at| at > now + INTERVAL), "{permits:?}");
+        }
     }
 }

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+/// Room for open events that a lane keeps while it has none.
+const KEPT: usize = 32;
+
 /// The ordered, unconfirmed events of one session.
 pub struct Lane {
     /// Generation of the session.
@@ -75,6 +78,10 @@ impl Lane {
             open.pop_front();
         }
         let left = open.len();
+        if left == 0 && open.capacity() > KEPT {
+            // After a burst most shards go back to a few open events.
+            open.shrink_to(KEPT);
+        }
         drop(open);
         self.wake_below(left);
     }

@@ -19,9 +19,9 @@ pub const READ_SIZE: usize = 64 << 10;
 /// Room for the payloads of a turn: what [`READ_SIZE`] bytes usually decompress to.
 const TURN_CAPACITY: usize = 512 << 10;
 /// A buffer that grew beyond this for one large payload is not kept.
-const KEPT_CAPACITY: usize = 256 << 10;
+const KEPT_CAPACITY: usize = 64 << 10;
 /// Buffers kept for unfinished payloads.
-const KEPT_BUFFERS: usize = 16;
+const KEPT_BUFFERS: usize = 4;
 /// How long a connection that we left may take to answer our close frame.
 const LINGER: Duration = Duration::from_secs(2);
 

@@ -16,7 +16,7 @@ const GUILDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("guilds");
 /// One row, JSON.
 const BUDGET: TableDefinition<'_, (), &[u8]> = TableDefinition::new("budget");
 
-const CACHE_BYTES: usize = 8 << 20;
+const CACHE_BYTES: usize = 1 << 20;
 
 /// Everything that was stored.
 #[derive(Debug, Default)]
