@@ -25,7 +25,7 @@ struct Panicking {
 impl Sink for Panicking {
     fn push(&self, events: &[Event]) {
         for event in events {
-            if event.lane.shard == ILL && self.panics.swap(false, Ordering::SeqCst) {
+            if event.lane.origin.shard == ILL && self.panics.swap(false, Ordering::SeqCst) {
                 panic!("this panic was asked for");
             }
             self.sandbox.received(&event.payload);

@@ -11,6 +11,17 @@ use super::lane::Lane;
 use crate::gateway::kind::EventKind;
 use crate::gateway::scan;
 
+/// Where events come from: one session of one shard.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Origin {
+    /// Generation of the session.
+    pub generation: u32,
+    /// Shard of the session.
+    pub shard: u32,
+    /// Session id, as READY gave it.
+    pub session: Box<str>,
+}
+
 /// One dispatch. Cloning copies two pointers: the payload is shared.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -20,6 +31,8 @@ pub struct Event {
     pub seq: u64,
     /// Its type, `t`.
     pub kind: EventKind,
+    /// 0 for what Discord sent; the n-th event that the agent made up beside it is n.
+    pub part: u32,
     /// The whole gateway payload as received, `{"op":0,"t":…,"s":…,"d":…}` in Discord's key order.
     pub payload: Bytes,
     /// When its last byte had been read.
@@ -29,7 +42,7 @@ pub struct Event {
 impl Event {
     /// `generation/shard/session/seq`: the same for the same event of a session, however often it is replayed.
     pub fn id(&self) -> EventId<'_> {
-        EventId(self)
+        EventId { origin: &self.lane.origin, seq: self.seq, part: self.part }
     }
 
     /// The guild it belongs to; none for direct messages and account-wide events. Scans the payload.
@@ -43,12 +56,24 @@ impl Event {
     }
 }
 
-/// Displays an event's id without allocating.
-pub struct EventId<'a>(&'a Event);
+/// Displays an event's id without allocating: `generation/shard/session/seq`, with `.part` behind it for what the
+/// agent made up.
+pub struct EventId<'a> {
+    /// Where it came from.
+    pub origin: &'a Origin,
+    /// Its sequence.
+    pub seq: u64,
+    /// Its part.
+    pub part: u32,
+}
 
 impl fmt::Display for EventId<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Event { lane, seq, .. } = self.0;
-        write!(out, "{}/{}/{}/{seq}", lane.generation, lane.shard, lane.session)
+        let Origin { generation, shard, session } = self.origin;
+        write!(out, "{generation}/{shard}/{session}/{}", self.seq)?;
+        if self.part > 0 {
+            write!(out, ".{}", self.part)?;
+        }
+        Ok(())
     }
 }

@@ -10,17 +10,15 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use super::event::Origin;
+
 /// Room for open events that a lane keeps while it has none.
 const KEPT: usize = 32;
 
 /// The ordered, unconfirmed events of one session.
 pub struct Lane {
-    /// Generation of the session.
-    pub generation: u32,
-    /// Shard of the session.
-    pub shard: u32,
-    /// Session id, as READY gave it.
-    pub session: Box<str>,
+    /// The session.
+    pub origin: Rc<Origin>,
     progress: Rc<Progress>,
     confirmed: Cell<u64>,
     stored: Cell<u64>,
@@ -40,9 +38,7 @@ impl Lane {
     /// A lane of a session whose sequence `confirmed` and everything before it is done with.
     pub fn new(generation: u32, shard: u32, session: &str, confirmed: u64, progress: Rc<Progress>) -> Rc<Self> {
         Rc::new(Self {
-            generation,
-            shard,
-            session: session.into(),
+            origin: Rc::new(Origin { generation, shard, session: session.into() }),
             progress,
             confirmed: Cell::new(confirmed),
             stored: Cell::new(confirmed),
@@ -126,7 +122,8 @@ impl Lane {
 
 impl fmt::Debug for Lane {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Lane({}/{}/{} confirmed {})", self.generation, self.shard, self.session, self.confirmed.get())
+        let Origin { generation, shard, session } = &*self.origin;
+        write!(out, "Lane({generation}/{shard}/{session} confirmed {})", self.confirmed.get())
     }
 }
 

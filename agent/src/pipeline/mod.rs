@@ -6,5 +6,5 @@
 pub mod event;
 pub mod lane;
 
-pub use event::Event;
+pub use event::{Event, Origin};
 pub use lane::{Lane, Progress};

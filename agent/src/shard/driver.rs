@@ -228,6 +228,7 @@ impl Driver {
             lane: Rc::clone(lane),
             seq,
             kind,
+            part: 0,
             payload: payloads.slice(payload),
             received: now,
         });

@@ -216,8 +216,13 @@ async fn store_now(context: &Context, shards: &[Rc<Shard>], store: &StoreWriter)
     for lane in shards.iter().filter_map(|shard| shard.lane.borrow().clone()) {
         let seq = lane.confirmed();
         if seq > lane.stored() {
-            let session = SessionTag::of(&lane.session);
-            changes.push(Change::Confirmed { generation: lane.generation, shard: lane.shard, session, seq });
+            let session = SessionTag::of(&lane.origin.session);
+            changes.push(Change::Confirmed {
+                generation: lane.origin.generation,
+                shard: lane.origin.shard,
+                session,
+                seq,
+            });
             moved.push((lane, seq));
         }
     }

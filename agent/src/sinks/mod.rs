@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::config::SinkConfig;
 use crate::pipeline::Event;
 
+pub mod delivery;
 pub mod http;
 
 /// Makes one worker's instances of the sinks, on its thread.

@@ -86,7 +86,7 @@ impl HttpSink {
 impl Sink for HttpSink {
     fn push(&self, events: &[Event]) {
         for event in events {
-            let shard = event.lane.shard;
+            let shard = event.lane.origin.shard;
             let key = event.guild().map_or(Key::Shard(shard), Key::Guild);
             self.route(key, shard).push(key, event.clone());
         }

@@ -213,7 +213,7 @@ fn body(event: &Event) -> Bytes {
     let mut body = Vec::with_capacity(OPEN.len() + event.payload.len() + LONGEST_CLOSE.len());
     body.extend_from_slice(OPEN);
     body.extend_from_slice(&event.payload);
-    write!(body, ",\"shardId\":{}}}", event.lane.shard).expect("a Vec takes every write");
+    write!(body, ",\"shardId\":{}}}", event.lane.origin.shard).expect("a Vec takes every write");
     body.into()
 }
 

@@ -130,6 +130,7 @@ impl Feed {
             lane: Rc::clone(&self.lane),
             seq,
             kind: EventKind::of(b"TYPING_START"),
+            part: 0,
             payload: payload.into(),
             received,
         }
