@@ -4,7 +4,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fs, thread};
 
 use bytes::Bytes;
@@ -26,11 +26,13 @@ const OPEN_FILES: usize = 64;
 const THREADS: usize = 2;
 /// As few as fjall allows.
 const JOURNAL_BYTES: u64 = 64 << 20;
-/// Up to five of them are in memory while the disk is slower than the events.
 const MEMTABLE_BYTES: u64 = 8 << 20;
 /// Larger values lie in files of their own, which compaction of keys does not rewrite, and go as a whole.
 const SEPARATED_BYTES: u32 = 128;
-const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
+/// Memtables that may wait for the disk beside the one that is written; fjall stops at one more.
+const SEALED: usize = 2;
+/// Tables that may wait to be merged; fjall stops at 30.
+const UNSORTED: usize = 24;
 
 /// An open database.
 pub(super) struct File {
@@ -93,7 +95,11 @@ impl File {
         for (key, stream) in staged.streams() {
             batch.insert(&self.events, stream_key(key), write_stream(stream));
         }
-        guarded(|| batch.commit()).map_err(|err| describe(&err))
+        guarded(|| {
+            self.await_disk()?;
+            batch.commit()
+        })
+        .map_err(|err| describe(&err))
     }
 
     /// The bytes of a record.
@@ -111,26 +117,34 @@ impl File {
         guarded(|| self.database.persist(PersistMode::SyncData)).map_err(|err| describe(&err))
     }
 
-    /// Gives the disk back what removed records took, and closes; only for a database without records.
+    /// Begins to move everything out of the journal.
+    pub(super) fn flush(&self) -> Result<(), String> {
+        guarded(|| self.events.rotate_memtable()).map(|_| ()).map_err(|err| describe(&err))
+    }
+
+    /// Whether all that was there when [`Self::flush`] was called is out of the journal.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.events.sealed_memtable_count() == 0
+    }
+
+    /// Gives the disk back what removed records took, and closes. Only for a database without records, flushed and not
+    /// written to since.
     pub(super) fn give_back(self, folder: &Path) -> Result<(), String> {
-        guarded(|| {
-            self.events.rotate_memtable()?;
-            let patience = Instant::now() + FLUSH_PATIENCE;
-            while self.events.sealed_memtable_count() > 0 {
-                if Instant::now() > patience {
-                    return Err(io::Error::from(io::ErrorKind::TimedOut).into());
-                }
-                thread::sleep(Duration::from_millis(5));
-            }
-            self.events.major_compact()?;
-            Ok(())
-        })
-        .map_err(|err| describe(&err))?;
+        guarded(|| self.events.major_compact()).map_err(|err| describe(&err))?;
         drop(self);
-        // All of it is in tables now. A journal that is gone would take the sequence numbers with it, an empty one does not.
+        // A journal that is gone would take the sequence numbers with it, an empty one does not.
         for journal in repair::journals(folder).map_err(|err| err.to_string())? {
             let file = fs::OpenOptions::new().write(true).open(&journal);
             file.and_then(|file| file.set_len(0)).map_err(|err| err.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Waits while the disk is behind by more than memory should hold, which fjall would do without an end after an error.
+    fn await_disk(&self) -> Result<(), Error> {
+        while self.events.sealed_memtable_count() > SEALED || self.events.l0_table_count() > UNSORTED {
+            self.database.persist(PersistMode::Buffer)?;
+            thread::sleep(Duration::from_millis(2));
         }
         Ok(())
     }

@@ -30,6 +30,8 @@ const SYNC: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 /// Between searches for what is too old.
 const SWEEP: Duration = Duration::from_secs(60);
+/// Between looks at whether an empty spool is flushed.
+const FLUSH: Duration = Duration::from_millis(50);
 /// Written bytes after which an empty spool gives its disk space back.
 const GIVE_BACK: u64 = 4 << 20;
 
@@ -66,6 +68,8 @@ pub(super) struct Writer {
     last_write: Instant,
     /// Bytes since disk space was given back.
     written: u64,
+    /// All that was written is on its way out of the journal.
+    flushing: bool,
     sweep_at: Instant,
     /// Up to where the streams' expired and unreadable records have been counted.
     counted: HashMap<StreamKey, u64>,
@@ -85,6 +89,7 @@ impl Writer {
             unsynced: None,
             last_write: now,
             written: 0,
+            flushing: false,
             sweep_at: now,
             counted: HashMap::new(),
             scratch: Vec::new(),
@@ -118,7 +123,7 @@ impl Writer {
         }
         let now = Instant::now();
         let sync = self.unsynced.map(|since| since + SYNC);
-        let give_back = self.may_give_back().then(|| self.last_write + SYNC);
+        let give_back = self.may_give_back().then(|| if self.flushing { now + FLUSH } else { self.last_write + SYNC });
         let sweep = (!self.limits.expiry.is_never()).then_some(self.sweep_at);
         let next = [sync, give_back, sweep].into_iter().flatten().min();
         next.map_or(SWEEP, |next| next.saturating_duration_since(now))
@@ -249,6 +254,7 @@ impl Writer {
             return Err(self.fail(reason));
         }
         self.last_write = Instant::now();
+        self.flushing = false;
         self.unsynced.get_or_insert(self.last_write);
         self.written += bytes as u64;
         Ok(())
@@ -370,13 +376,23 @@ impl Writer {
         self.written >= GIVE_BACK && self.file.is_some() && self.shared.ledger().is_empty()
     }
 
+    /// Flushes an empty spool, and once that is done makes it small.
     fn give_back(&mut self) {
-        self.written = 0;
-        self.unsynced = None;
-        if let Some(file) = self.file.take()
-            && let Err(reason) = file.give_back(&self.folder)
-        {
-            self.fail(reason);
+        let Some(file) = self.file.take() else { return };
+        let done = if !self.flushing {
+            self.flushing = true;
+            file.flush().map(|()| Some(file))
+        } else if !file.is_flushed() {
+            Ok(Some(file))
+        } else {
+            self.written = 0;
+            file.give_back(&self.folder).map(|()| None)
+        };
+        match done {
+            Ok(file) => self.file = file,
+            Err(reason) => {
+                self.fail(reason);
+            }
         }
         let _ = self.file();
     }
@@ -399,6 +415,7 @@ impl Writer {
     /// Closes a database that is of no use any more.
     fn fail(&mut self, reason: String) -> SpoolTrouble {
         self.file = None;
+        self.flushing = false;
         self.retry_at = Instant::now() + RETRY;
         let trouble = self.disk(reason);
         self.tell(Some(trouble.clone()));
