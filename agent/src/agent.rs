@@ -1,5 +1,6 @@
 //! The composition: config, session info, store, workers, fleet, control; run until told to stop, then drain.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -17,9 +18,10 @@ use crate::fleet::local;
 use crate::fleet::permits::{Limits, PermitInput, Permits};
 use crate::fleet::placement::Placement;
 use crate::fleet::session_info::{self, InfoError, SessionInfo};
+use crate::gateway::guilds::Guilds;
 use crate::gateway::session::{Generation, Timeouts};
 use crate::shard::Shards;
-use crate::shard::worker::{self, Plan, Sample};
+use crate::shard::worker::{self, Plan, Sample, Start};
 use crate::sinks;
 use crate::store::{Budget, Store, StoreError, StoreWriter, StoredSession};
 use crate::telemetry::clock::{now_ms, unix_ms};
@@ -142,13 +144,14 @@ async fn refresh(config: Config, permits: mpsc::Sender<PermitInput>) {
     }
 }
 
-fn start(config: &Config, info: &SessionInfo, store: Store) -> Result<Running, Failure> {
+fn start(config: &Config, info: &SessionInfo, mut store: Store) -> Result<Running, Failure> {
     let now = Instant::now();
     let total = total(config, info);
     config.too_few_files(total).into_iter().for_each(|warning| tracing::warn!("{warning}"));
     let generation = Arc::new(generation(config, info, total));
     let limits = budget(info.session_start_limit.limits(now), store.budget());
     let sessions = resumable(&store, &generation);
+    let guilds = store.guilds(generation.number, total)?;
     let placement = Placement { agents: 1, workers: config.workers };
     let store = store.into_writer()?;
     tracing::info!(
@@ -165,7 +168,7 @@ fn start(config: &Config, info: &SessionInfo, store: Store) -> Result<Running, F
     let (ask_permit, permit_inbox) = mpsc::channel(WORKER_INBOX);
     let (sample, samples) = mpsc::channel(usize::from(config.workers) * 2);
     let to_fleet = ask_permit.clone();
-    let seed = Seed { config, generation: &generation, placement, sessions, ask_permit, sample, store: &store };
+    let seed = Seed { config, generation: &generation, placement, sessions, guilds, ask_permit, sample, store: &store };
     let (workers, shards) = start_workers(seed, total)?;
     let (row, identify) = watch::channel(IdentifyRow::default());
     let fleet = tokio::spawn(local::run(permits, permit_inbox, shards.clone(), store.clone(), row));
@@ -180,13 +183,14 @@ struct Seed<'a> {
     generation: &'a Arc<Generation>,
     placement: Placement,
     sessions: Vec<StoredSession>,
+    guilds: BTreeMap<u32, Guilds>,
     ask_permit: mpsc::Sender<PermitInput>,
     sample: mpsc::Sender<Sample>,
     store: &'a StoreWriter,
 }
 
 fn start_workers(seed: Seed<'_>, total: u32) -> Result<(Workers, Shards), Failure> {
-    let Seed { config, generation, placement, sessions, ask_permit, sample, store } = seed;
+    let Seed { config, generation, placement, sessions, mut guilds, ask_permit, sample, store } = seed;
     let tls = tls(config.gateway.ca_file.as_ref());
     let sinks = sinks::factory(config.sinks.clone());
     let (mut workers, mut inboxes) = (Vec::new(), Vec::new());
@@ -194,12 +198,14 @@ fn start_workers(seed: Seed<'_>, total: u32) -> Result<(Workers, Shards), Failur
         let (sender, inbox) = mpsc::channel(WORKER_INBOX);
         inboxes.push(sender);
         let stored = |id| sessions.iter().find(|session| session.shard == id).cloned();
-        let mine = (0..total).filter(|id| placement.worker(*id) == number).map(|id| (id, stored(id)));
+        let mine = (0..total).filter(|id| placement.worker(*id) == number);
+        let mine = mine.map(|id| Start { id, session: stored(id), guilds: guilds.remove(&id) });
         let plan = Plan {
             agent: config.name.clone(),
             worker: number,
             shards: mine.collect(),
             generation: Arc::clone(generation),
+            stages: config.stages.clone(),
             sinks: Arc::clone(&sinks),
             tls: Arc::clone(&tls),
             max_unconfirmed: config.gateway.max_unconfirmed,

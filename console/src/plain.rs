@@ -210,6 +210,11 @@ fn status_table(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
             sink.queued
         )?;
     }
+    for stage in overview.stages.iter().filter(|stage| stage.on || stage.dropped + stage.renamed > 0) {
+        let (name, state) = (format::clean(&stage.name), if stage.on { "on" } else { "off" });
+        let (dropped, renamed) = (format::count(stage.dropped), format::count(stage.renamed));
+        writeln!(out, "{:<20}{state}, {dropped} dropped, {renamed} renamed", format!("stage {name}"))?;
+    }
     for finding in &overview.findings {
         let severity = format!("{:?}", finding.severity).to_lowercase();
         writeln!(out, "{severity:<20}{}", format::clean(&finding.text))?;

@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::ids::GuildId;
 use crate::selector::Selector;
+use crate::stage::StageName;
 use crate::wire::Role;
 
 /// A command, parsed and valid in itself; whether its shards exist is the agent's to say.
@@ -93,6 +94,13 @@ pub enum Command {
     /// Let shards identify, or nobody
     #[command(subcommand)]
     Identify(Identifies),
+    /// Switch a stage until the agent restarts; counts and states are in `status`
+    Stage {
+        /// Which stage: guild_lifecycle, message_update, message_prefix, drop
+        stage: StageName,
+        /// on or off
+        switch: Switch,
+    },
     /// Send any payload on a shard: a JSON object to the end of the line
     Send {
         /// Which shard
@@ -110,6 +118,16 @@ pub enum Identifies {
     Hold,
     /// Identifies go on, after a hold or a loop, and may use up the day's reserve
     Release,
+}
+
+/// Which way a switch stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[value(rename_all = "lowercase")]
+pub enum Switch {
+    /// On
+    On,
+    /// Off
+    Off,
 }
 
 /// What to do in voice.
@@ -198,7 +216,7 @@ impl Command {
     pub fn changes(&self) -> bool {
         match self {
             Self::Restart { .. } | Self::Close { .. } | Self::Presence { .. } | Self::Voice(_) => true,
-            Self::Identify(_) | Self::Send { .. } => true,
+            Self::Identify(_) | Self::Stage { .. } | Self::Send { .. } => true,
             Self::Status | Self::Shards { .. } | Self::Explain { .. } => false,
             // They ask Discord, and the bot gets the answers.
             Self::Soundboard { .. } | Self::ChannelInfo { .. } | Self::Members { .. } => false,
@@ -262,6 +280,7 @@ impl fmt::Display for Command {
                 let users = if users.is_empty() { String::new() } else { format!(" --user{}", list(users)) };
                 write!(out, "{users}{}", flag(*presences, " --presences"))
             }
+            Self::Stage { stage, switch } => write!(out, "stage {stage} {}", name(*switch)),
             Self::Send { shard, json } => write!(out, "send {shard} {json}"),
         }
     }
@@ -353,6 +372,8 @@ mod tests {
             "restart * --identify",
             "identify hold",
             "identify release",
+            "stage guild_lifecycle on",
+            "stage drop off",
             "close 3 --code 4000",
             "presence * --status idle",
             "presence 0-15 --status dnd --activity chess --kind playing",
@@ -394,6 +415,8 @@ mod tests {
         assert!(refused("members 7 --query a --user 1").contains("--user"));
         assert!(refused("send 3 {\"op\"").contains("JSON object"));
         assert!(refused("send 3 [1]").contains("JSON object"));
+        assert!(refused("stage messages on").contains("message_update"), "{}", refused("stage messages on"));
+        assert!(refused("stage drop maybe").contains("off"), "{}", refused("stage drop maybe"));
         assert!(refused("voice").contains("leave"), "{}", refused("voice"));
         assert!(refused("soundboard").contains("GUILD"));
     }
@@ -409,6 +432,7 @@ mod tests {
             ("soundboard 7", false, Role::Operator),
             ("channel-info 7", false, Role::Operator),
             ("identify hold", true, Role::Operator),
+            ("stage drop on", true, Role::Operator),
             ("send 3 {\"op\":4}", true, Role::Admin),
         ] {
             let command = Command::parse(line).expect(line);

@@ -179,6 +179,8 @@ pub struct Overview {
     pub identify: IdentifyRow,
     /// Where events go.
     pub sinks: Vec<SinkRow>,
+    /// What is done to events before they are delivered; every stage, in order.
+    pub stages: Vec<StageRow>,
     /// Events per second by type, most first.
     pub types: Vec<(String, u32)>,
     /// What needs attention, worst first.
@@ -273,6 +275,20 @@ pub struct SinkRow {
     pub retries: u64,
     /// Events that the bot refused for good.
     pub dead: u64,
+}
+
+/// One stage.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StageRow {
+    /// Its name.
+    pub name: String,
+    /// Whether it is on.
+    pub on: bool,
+    /// Events dropped since the agent started.
+    pub dropped: u64,
+    /// Events renamed since the agent started.
+    pub renamed: u64,
 }
 
 /// How much a finding matters.

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use pilothouse_agent::config::{Compression, Secret};
+use pilothouse_agent::config::{Compression, Secret, StagesConfig};
 use pilothouse_agent::fleet::permits::PermitInput;
 use pilothouse_agent::gateway::session::{Generation, Timeouts};
 use pilothouse_agent::pipeline::Event;
 use pilothouse_agent::shard::handle::ToWorker;
-use pilothouse_agent::shard::worker::{self, Plan, Sample};
+use pilothouse_agent::shard::worker::{self, Plan, Sample, Start};
 use pilothouse_agent::sinks::{Sink, SinkReport};
 use pilothouse_agent::store::Store;
 use tempfile::TempDir;
@@ -50,8 +50,9 @@ pub(crate) fn start(row: Row, port: u16, meter: Meter) -> anyhow::Result<TempDir
     worker::spawn(Plan {
         agent: "bench".to_owned(),
         worker: 0,
-        shards: (0..row.shards).map(|id| (id, None)).collect(),
+        shards: (0..row.shards).map(|id| Start { id, session: None, guilds: None }).collect(),
         generation: Arc::new(generation(&row, port)),
+        stages: StagesConfig::default(),
         sinks: Arc::new(move || {
             let meter = meter.lock().ok().and_then(|mut meter| meter.take()).context("one worker")?;
             Ok(vec![Box::new(CountingSink(RefCell::new(meter)))])

@@ -256,7 +256,7 @@ impl World {
                     self.discord.disconnect(link.id);
                 }
             }
-            Output::Deliver(_, seq) => self.delivered(id, seq, payload.expect("a delivery comes with a payload")),
+            Output::Deliver(_, seq, _) => self.delivered(id, seq, payload.expect("a delivery comes with a payload")),
             Output::SessionStarted => {
                 let shard = &mut self.shards[id as usize];
                 shard.session += 1;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::value::{Raw, Rejected, quoted, quoted_duration, url};
-use super::{Authorities, Compression, Config, HttpConfig, LogFormat, RouteBy, Secret, ShardCount, intents};
+use super::{Authorities, Compression, Config, HttpConfig, LogFormat, RouteBy, Secret, ShardCount, intents, stages};
 
 /// One setting of a `T`.
 #[derive(Debug)]
@@ -357,6 +357,28 @@ pub static KEYS: &[Agent] = &[
         |config| config.gateway.ca_file.as_ref().map(|ca| quoted(&ca.path().to_string_lossy())),
     )
     .otherwise("none, the public authorities alone", "\"/etc/pilothouse/ca.pem\""),
+    Agent::new(
+        "stages.enabled",
+        "What is done to events before they are delivered. `guild_lifecycle`: a GUILD_CREATE is left only where the bot was added; of a guild that READY listed it becomes GUILD_LOADED_DD, of one that comes again GUILD_CREATE_AVAILABLE; a GUILD_DELETE with `unavailable` becomes GUILD_UNAVAILABLE. `message_update`: an update that changes no more than embeds is dropped. `message_prefix`: of messages only those with a prefix or a mention of the bot are kept. `drop`: types are dropped. Each can be switched live: `stage NAME on|off`.",
+        "names of stages, with commas between them or as a list: guild_lifecycle, message_update, message_prefix, drop",
+        |config, raw| put(&mut config.stages.enabled, stages::enabled(raw)),
+        |config| Some(stages::shown(config.stages.enabled.iter().map(|name| name.name()))),
+    )
+    .env("PILOTHOUSE_STAGES"),
+    Agent::new(
+        "stages.prefixes",
+        "For `message_prefix`: how messages begin that are kept. In a list a prefix is taken with its blanks.",
+        "texts that are not empty, with commas between them or as a list",
+        |config, raw| put(&mut config.stages.prefixes, stages::prefixes(raw)),
+        |config| Some(stages::shown(config.stages.prefixes.iter().map(String::as_str))),
+    ),
+    Agent::new(
+        "stages.drop",
+        "For `drop`: the types that are dropped, as the bot would see them: GUILD_CREATE_AVAILABLE and GUILD_UNAVAILABLE are among them where `guild_lifecycle` is on.",
+        "names of event types, with commas between them or as a list, such as PRESENCE_UPDATE, TYPING_START",
+        |config, raw| put(&mut config.stages.drop, stages::kinds(raw)),
+        |config| Some(stages::shown(config.stages.drop.names())),
+    ),
 ];
 
 /// The settings of one `[[sinks]]`.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use std::{fs, slice};
 
 use pilothouse_shared::paths;
+use pilothouse_shared::stage::StageName;
 
 use super::file::{self, Document, Setting};
 use super::keys::{KEYS, Key, SINK_KEYS, last};
@@ -181,6 +182,11 @@ impl Loader {
             let said = "beyond loopback everybody on the network could read the console's token, as there is no TLS yet: \
                         listen on 127.0.0.1, or accept it with --insecure (insecure = true)";
             self.problem_with_value("listen", self.config.listen.to_string(), said);
+        }
+        if self.config.stages.enabled.contains(&StageName::Drop) && self.config.stages.drop.is_empty() {
+            let said =
+                "the stage `drop` is enabled and stages.drop names no event type: name some, or leave `drop` out";
+            self.problem_with_value("stages.enabled", "drop".to_owned(), said);
         }
         let interval = self.config.gateway.identify_interval;
         if interval < Duration::from_secs(5) && self.config.rest_url.contains("discord.com") {

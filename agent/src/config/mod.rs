@@ -19,12 +19,14 @@ mod notices;
 pub mod problem;
 pub mod render;
 pub mod secret;
+pub mod stages;
 mod value;
 
 pub use authorities::Authorities;
 pub use load::{Loaded, Sources, load};
 pub use problem::{Origin, Problem, Problems};
 pub use secret::Secret;
+pub use stages::StagesConfig;
 
 /// Everything the agent is told.
 #[derive(Clone, Debug)]
@@ -61,6 +63,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The gateway's timings and limits.
     pub gateway: GatewayConfig,
+    /// What is done to events before they are delivered.
+    pub stages: StagesConfig,
     /// Shown on every console; set by programs only.
     pub note: Option<String>,
     /// Others share the process, so that its memory tells nothing of a shard's; set by programs only.
@@ -91,6 +95,7 @@ impl Config {
             fleet: "local".to_owned(),
             log: LogConfig::default(),
             gateway: GatewayConfig::default(),
+            stages: StagesConfig::default(),
             note: None,
             embedded: false,
             open_files: None,

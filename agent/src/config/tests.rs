@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use pilothouse_shared::stage::StageName;
+
 use super::*;
 
 /// Loads a file's text, variables and flags; paths are shown as `pilothouse.toml`.
@@ -161,6 +163,15 @@ fn each_bad_value_is_refused() {
             "2: gateway.ca_file = \"/nowhere/ca.pem\": cannot read the file: No such",
         ),
         ("[gateway]\nca_file = '/dev/null'", "gateway.ca_file = \"/dev/null\": the file holds no certificate"),
+        ("[stages]\nenabled = 'message_updates'", "no stage is called message_updates, did you mean message_update?"),
+        ("[stages]\nenabled = 'everything'", "the stages are guild_lifecycle, message_update, message_prefix, drop"),
+        (
+            "[stages]\nenabled = 'drop'",
+            "2: stages.enabled = drop: the stage `drop` is enabled and stages.drop names no",
+        ),
+        ("[stages]\ndrop = 'TYPING_STRAT'", "no event type is called TYPING_STRAT, did you mean TYPING_START?"),
+        ("[stages]\ndrop = 'other'", "no event type is called other"),
+        ("[stages]\nprefixes = ['!', '']", "an empty prefix is that of every message"),
         ("shards 5", "pilothouse.toml:1: "),
         ("shards = 5\nshards = 6", "pilothouse.toml:2: duplicate key"),
     ];
@@ -168,6 +179,16 @@ fn each_bad_value_is_refused() {
         let said = errors(file, &[("PILOTHOUSE_NAME", "x")]);
         assert!(said.contains(expected), "{file}\n  said {said}\n  not  {expected}");
     }
+}
+
+#[test]
+fn stages_come_from_the_file_and_the_environment() {
+    let file = "token = 't'\n[stages]\nenabled = 'drop'\nprefixes = ['!', 'hey bot ']\n\
+                drop = 'typing_start, GUILD_CREATE_AVAILABLE'\n";
+    let config = load_all(file, &[("PILOTHOUSE_STAGES", "guild_lifecycle,drop, drop")], &[]).unwrap().config;
+    assert_eq!(config.stages.enabled, [StageName::GuildLifecycle, StageName::Drop]);
+    assert_eq!(config.stages.prefixes, ["!", "hey bot "]);
+    assert_eq!(config.stages.drop.names().collect::<Vec<_>>(), ["GUILD_CREATE_AVAILABLE", "TYPING_START"]);
 }
 
 #[test]
@@ -215,7 +236,6 @@ fn what_does_nothing_is_said() {
         ("INFLUX_URL", "http://i/"),
         ("INFLUX_TOKEN", "SECRET"),
         ("PILOTHOUSE_SHARD", "4"),
-        ("PILOTHOUSE_STAGES", "drop"),
     ];
     let config = load_all("", &env, &[]).unwrap().config;
     assert_eq!(
@@ -224,7 +244,6 @@ fn what_does_nothing_is_said() {
             "environment REST_URL is empty: it counts as not set",
             "not needed, the agent does it all in one process: GATEWAY_MANAGER_URL, SERVER_URL_3",
             "this version does not act on INFLUX_URL, INFLUX_TOKEN yet: metrics for InfluxDB",
-            "this version does not act on PILOTHOUSE_STAGES yet: stages",
             "PILOTHOUSE_SHARD is no setting and does nothing, did you mean PILOTHOUSE_SHARDS?",
         ]
     );

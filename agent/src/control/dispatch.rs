@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use pilothouse_shared::command::{Command, CommandError, Identifies};
+use pilothouse_shared::command::{Command, CommandError, Identifies, Switch};
 use pilothouse_shared::selector::Selector;
+use pilothouse_shared::stage::StageName;
 use pilothouse_shared::wire::Role;
 
 use super::{Control, text};
@@ -104,6 +105,7 @@ impl Control {
                 let who = Who::of(query.clone(), *limit, users.iter().map(|user| user.0).collect())?;
                 self.members(MembersRequest { guild: *guild, who, presences: *presences }).await
             }
+            Command::Stage { stage, switch } => self.stage(*stage, *switch == Switch::On).await,
             Command::Send { shard, json } => self.send_raw(*shard, json).await,
         }
     }
@@ -159,6 +161,15 @@ impl Control {
         };
         let told = tokio::time::timeout(PATIENCE, self.permits.send(input)).await;
         if matches!(told, Ok(Ok(()))) { Ok(answer.to_owned()) } else { Err(Refused::Unreachable { done: 0, of: 1 }) }
+    }
+
+    async fn stage(&self, stage: StageName, on: bool) -> Result<String, Refused> {
+        let told = tokio::time::timeout(PATIENCE, self.shards.stage(stage, on)).await;
+        if !matches!(told, Ok(Ok(()))) {
+            return Err(Refused::Unreachable { done: 0, of: self.snapshot().rows.len() });
+        }
+        let state = if on { "on" } else { "off" };
+        Ok(format!("{stage} is {state}; at its next start the agent does what stages.enabled says"))
     }
 
     /// The shards that are named, at least one.

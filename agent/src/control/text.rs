@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pilothouse_shared::snapshot::{CloseRow, Overview, Severity, ShardDetail, ShardRow, SinkRow};
+use pilothouse_shared::snapshot::{CloseRow, Overview, Severity, ShardDetail, ShardRow, SinkRow, StageRow};
 
 use crate::gateway::commands::Standing;
 use crate::gateway::members::MembersAnswer;
@@ -18,6 +18,7 @@ const TYPES: usize = 8;
 pub(super) fn status(overview: &Overview) -> String {
     let mut lines = vec![shard_line(overview), rate_line(overview), identify_line(overview)];
     lines.extend(overview.sinks.iter().map(sink_line));
+    lines.extend(overview.stages.iter().filter_map(stage_line));
     lines.extend(overview.findings.iter().map(|finding| {
         let hint = finding.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
         format!("{}: {}{hint}", severity(finding.severity), finding.text)
@@ -155,6 +156,13 @@ fn sink_line(sink: &SinkRow) -> String {
     format!("sink {name}: {state}; {queued} queued, {delivered} delivered, {retries} retries, {dead} dead")
 }
 
+/// None of a stage that is off and did nothing.
+fn stage_line(stage: &StageRow) -> Option<String> {
+    let StageRow { name, on, dropped, renamed } = stage;
+    let state = if *on { "on" } else { "off" };
+    (*on || dropped + renamed > 0).then(|| format!("stage {name}: {state}; {dropped} dropped, {renamed} renamed"))
+}
+
 fn closed(close: &CloseRow) -> String {
     match close.code {
         Some(code) => format!("{code}, {}", close.reason),
@@ -213,6 +221,11 @@ mod tests {
                 ..IdentifyRow::default()
             },
             sinks: vec![SinkRow { name: "http".into(), state: "delivering".into(), queued: 2, ..SinkRow::default() }],
+            stages: vec![
+                StageRow { name: "guild_lifecycle".into(), on: true, renamed: 40, ..StageRow::default() },
+                StageRow { name: "message_update".into(), dropped: 3, ..StageRow::default() },
+                StageRow { name: "drop".into(), ..StageRow::default() },
+            ],
             findings: vec![Finding {
                 severity: Severity::Critical,
                 text: "shard 3 is down".into(),
@@ -226,6 +239,8 @@ mod tests {
             "120 events/s in, 119 confirmed, 0 lost; p50 0.3 ms, p99 2.1 ms, oldest unconfirmed 0 ms",
             "812 of 1000 identifies left, whole again in 1 h 0 m; 16 at once, 0 waiting",
             "sink http: delivering; 2 queued, 0 delivered, 0 retries, 0 dead",
+            "stage guild_lifecycle: on; 0 dropped, 40 renamed",
+            "stage message_update: off; 3 dropped, 0 renamed",
             "critical: shard 3 is down (explain 3)",
         ];
         assert_eq!(status(&overview), lines.join("\n"));

@@ -75,6 +75,8 @@ pub struct Ready {
     pub session_id: String,
     /// Where to resume.
     pub resume_url: String,
+    /// The bot's user; 0 where it is not named.
+    pub user: u64,
     /// Ids of the bot's guilds on this shard.
     pub guilds: Vec<u64>,
 }
@@ -89,16 +91,18 @@ pub fn ready(payload: &[u8]) -> Option<Ready> {
     struct Data {
         session_id: String,
         resume_gateway_url: String,
+        user: Option<Named>,
         #[serde(default)]
-        guilds: Vec<Guild>,
+        guilds: Vec<Named>,
     }
     #[derive(serde::Deserialize)]
-    struct Guild {
+    struct Named {
         id: String,
     }
     let data = serde_json::from_slice::<Payload>(payload).ok()?.d;
     let guilds = data.guilds.iter().filter_map(|guild| guild.id.parse().ok()).collect();
-    Some(Ready { session_id: data.session_id, resume_url: data.resume_gateway_url, guilds })
+    let user = data.user.and_then(|user| user.id.parse().ok()).unwrap_or(0);
+    Some(Ready { session_id: data.session_id, resume_url: data.resume_gateway_url, user, guilds })
 }
 
 /// Op 1; `seq` is the last sequence that may be forgotten.
@@ -173,8 +177,8 @@ mod tests {
 
     #[test]
     fn ready_gives_the_session() {
-        let payload = br#"{"t":"READY","s":1,"op":0,"d":{"v":10,"session_id":"abc","resume_gateway_url":"wss://r","guilds":[{"id":"7","unavailable":true}]}}"#;
-        let expected = Ready { session_id: "abc".into(), resume_url: "wss://r".into(), guilds: vec![7] };
+        let payload = br#"{"t":"READY","s":1,"op":0,"d":{"v":10,"user":{"id":"9"},"session_id":"abc","resume_gateway_url":"wss://r","guilds":[{"id":"7","unavailable":true}]}}"#;
+        let expected = Ready { session_id: "abc".into(), resume_url: "wss://r".into(), user: 9, guilds: vec![7] };
         assert_eq!(ready(payload), Some(expected));
         assert_eq!(ready(br#"{"op":0,"d":{}}"#), None);
     }

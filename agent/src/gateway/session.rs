@@ -11,6 +11,8 @@ pub struct Session {
     pub id: String,
     /// Where to resume, from READY.
     pub resume_url: String,
+    /// The bot's user, from READY; 0 where it is not known.
+    pub user: u64,
     /// Last sequence received; replays up to it are dropped.
     pub received: u64,
     /// Last sequence confirmed by every sink and stored: what heartbeats and resumes carry, never more.

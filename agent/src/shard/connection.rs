@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::codec::{Decoder, Piece, encode_close, encode_pong, encode_text};
 use super::inflate::Inflater;
 use super::socket::Socket;
+use crate::gateway::guilds::GuildNote;
 use crate::gateway::kind::EventKind;
 use crate::pipeline::Event;
 
@@ -46,6 +47,8 @@ pub struct Dispatch {
     pub seq: u64,
     /// Its payload in [`Buffers::payloads`].
     pub payload: Range<usize>,
+    /// What it means for its guild.
+    pub note: GuildNote,
 }
 
 impl Default for Buffers {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pilothouse_shared::snapshot::ShardDetail;
+use pilothouse_shared::stage::StageName;
 use tokio::sync::{mpsc, oneshot};
 
 use super::desk::MembersResult;
@@ -35,6 +36,8 @@ pub enum ToWorker {
     Send(u32, Payload, oneshot::Sender<Standing>),
     /// Ask for members of a guild of one of its shards.
     Members(u32, MembersRequest, oneshot::Sender<MembersResult>),
+    /// Switch a stage.
+    Stage(StageName, bool),
     /// Describe one of its shards.
     Detail(u32, oneshot::Sender<ShardDetail>),
     /// The shard's turn to identify is near.
@@ -82,6 +85,17 @@ impl Shards {
         let (answer, detail) = oneshot::channel();
         self.tell(shard, ToWorker::Detail(shard, answer)).await.ok()?;
         detail.await.ok()
+    }
+
+    /// Switches a stage on every worker.
+    ///
+    /// # Errors
+    /// [`Gone`] while shutting down.
+    pub async fn stage(&self, name: StageName, on: bool) -> Result<(), Gone> {
+        for worker in self.workers.iter() {
+            worker.send(ToWorker::Stage(name, on)).await.map_err(|_| Gone)?;
+        }
+        Ok(())
     }
 
     /// Tells every worker to stop.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use pilothouse_shared::snapshot::{AgentRow, GenerationRow, IdentifyRow, Overview, ShardRow, ShardState, SinkRow};
+use pilothouse_shared::snapshot::{
+    AgentRow, GenerationRow, IdentifyRow, Overview, ShardRow, ShardState, SinkRow, StageRow,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -80,6 +82,7 @@ struct Totals {
     delivered: u64,
     kinds: Vec<u64>,
     sinks: Vec<SinkReport>,
+    stages: Vec<StageRow>,
 }
 
 impl Sampler {
@@ -142,6 +145,7 @@ impl Sampler {
             lag_ms: rows.iter().map(|row| row.lag_ms).max().unwrap_or(0),
             identify,
             sinks: sinks(&totals.sinks, &before.sinks),
+            stages: totals.stages.clone(),
             types: types(&totals.kinds, &before.kinds),
             note: self.about.note.clone(),
             states,
@@ -162,6 +166,7 @@ impl Sampler {
             totals.delivered += sample.delivered;
             totals.kinds.iter_mut().zip(&sample.kinds).for_each(|(total, count)| *total += count);
             sample.sinks.iter().for_each(|report| add_report(&mut totals.sinks, report));
+            sample.stages.iter().for_each(|row| add_stage(&mut totals.stages, row));
         }
         totals
     }
@@ -208,6 +213,13 @@ fn add_report(reports: &mut Vec<SinkReport>, report: &SinkReport) {
     total.retries += report.retries;
     total.dead += report.dead;
     total.trouble = total.trouble.take().or_else(|| report.trouble.clone());
+}
+
+fn add_stage(rows: &mut Vec<StageRow>, row: &StageRow) {
+    let Some(total) = rows.iter_mut().find(|total| total.name == row.name) else { return rows.push(row.clone()) };
+    total.on |= row.on;
+    total.dropped += row.dropped;
+    total.renamed += row.renamed;
 }
 
 fn sinks(now: &[SinkReport], before: &[SinkReport]) -> Vec<SinkRow> {

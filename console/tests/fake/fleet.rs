@@ -2,7 +2,7 @@
 
 use pilothouse_shared::snapshot::{
     AgentRow, CloseRow, Finding, GenerationRow, IdentifyRow, LifeEvent, Overview, Severity, ShardDetail, ShardRow,
-    ShardState, SinkRow,
+    ShardState, SinkRow, StageRow,
 };
 use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role};
 
@@ -62,6 +62,7 @@ impl Fleet {
                 held: None,
             },
             sinks: sinks(rate),
+            stages: vec![StageRow { name: "drop".into(), on: true, dropped: 84_213, renamed: 0 }],
             types: TYPES.iter().map(|(name, share)| ((*name).to_owned(), rate * share / 100)).collect(),
             findings: findings(bad),
             note: None,
