@@ -104,7 +104,7 @@ impl AgentProcess {
     }
 
     fn command(config: &Config) -> Command {
-        let SinkConfig::Http(http) = &config.sinks[0];
+        let SinkConfig::Http(http) = &config.sinks[0] else { panic!("the sandbox's bot is told over HTTP") };
         let ShardCount::Count(shards) = config.shards else { panic!("tests choose their shard count") };
         let file = config.data_dir.join("pilothouse.toml");
         let interval = config.gateway.identify_interval.as_millis();

@@ -33,11 +33,11 @@ pub struct Key<T: 'static> {
 
 /// A setting of the agent.
 pub type Agent = Key<Config>;
-/// A setting of a sink.
+/// A setting of an `http` sink.
 pub type Sink = Key<HttpConfig>;
 
 impl<T> Key<T> {
-    const fn new(
+    pub(super) const fn new(
         name: &'static str,
         about: &'static str,
         allowed: &'static str,
@@ -47,7 +47,7 @@ impl<T> Key<T> {
         Self { name, env: None, flag: None, about, allowed, otherwise: None, example: "", secret: false, set, get }
     }
 
-    const fn env(self, variable: &'static str) -> Self {
+    pub(super) const fn env(self, variable: &'static str) -> Self {
         Self { env: Some(variable), ..self }
     }
 
@@ -55,16 +55,16 @@ impl<T> Key<T> {
         Self { flag: Some(flag), ..self }
     }
 
-    const fn otherwise(self, words: &'static str, example: &'static str) -> Self {
+    pub(super) const fn otherwise(self, words: &'static str, example: &'static str) -> Self {
         Self { otherwise: Some(words), example, ..self }
     }
 
-    const fn secret(self) -> Self {
+    pub(super) const fn secret(self) -> Self {
         Self { secret: true, ..self }
     }
 }
 
-const DURATION: &str = "a time such as 250ms, 5s or 1m, from 1ms to 10m";
+pub(super) const DURATION: &str = "a time such as 250ms, 5s or 1m, from 1ms to 10m";
 
 /// What is left of an identify when everything else is in it.
 const PRESENCE_BYTES: usize = 3_072;
@@ -74,12 +74,12 @@ pub(super) fn last(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
-fn put<T>(place: &mut T, value: Result<T, Rejected>) -> Result<(), Rejected> {
+pub(super) fn put<T>(place: &mut T, value: Result<T, Rejected>) -> Result<(), Rejected> {
     *place = value?;
     Ok(())
 }
 
-fn duration(raw: &Raw) -> Result<Duration, Rejected> {
+pub(super) fn duration(raw: &Raw) -> Result<Duration, Rejected> {
     raw.duration(Duration::from_millis(1)..=Duration::from_secs(600))
 }
 
@@ -359,12 +359,12 @@ pub static KEYS: &[Agent] = &[
     .otherwise("none, the public authorities alone", "\"/etc/pilothouse/ca.pem\""),
 ];
 
-/// The settings of one `[[sinks]]`.
-pub static SINK_KEYS: &[Sink] = &[
+/// The settings of a sink of kind `http`.
+pub static HTTP_KEYS: &[Sink] = &[
     Sink::new(
         "kind",
         "How events are delivered. `http`: POST `{\"payload\":{op,t,s,d},\"shardId\":n}`.",
-        "http",
+        KINDS,
         |_, raw| raw.choice(&[("http", ())]),
         |_| Some(quoted("http")),
     ),
@@ -423,11 +423,14 @@ pub static SINK_KEYS: &[Sink] = &[
     ),
 ];
 
+/// What can be written for the `kind` of a sink.
+pub(super) const KINDS: &str = "http, amqp or nats";
+
 const COMPRESSIONS: [(&str, Compression); 3] =
     [("zlib", Compression::Zlib), ("zstd", Compression::Zstd), ("none", Compression::None)];
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const ROUTES: [(&str, RouteBy); 2] = [("guild", RouteBy::Guild), ("shard", RouteBy::Shard)];
 
-fn named<T: PartialEq>(names: &[(&str, T)], value: T) -> Option<String> {
+pub(super) fn named<T: PartialEq>(names: &[(&str, T)], value: T) -> Option<String> {
     names.iter().find(|(_, named)| *named == value).map(|(name, _)| quoted(name))
 }

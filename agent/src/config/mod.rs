@@ -10,6 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub mod authorities;
+mod broker_keys;
+pub mod broker_url;
 mod file;
 pub mod intents;
 pub mod keys;
@@ -18,12 +20,15 @@ mod nearest;
 mod notices;
 pub mod problem;
 pub mod render;
+pub mod routing_key;
 pub mod secret;
 mod value;
 
 pub use authorities::Authorities;
+pub use broker_url::BrokerUrl;
 pub use load::{Loaded, Sources, load};
 pub use problem::{Origin, Problem, Problems};
+pub use routing_key::RoutingKey;
 pub use secret::Secret;
 
 /// Everything the agent is told.
@@ -100,8 +105,7 @@ impl Config {
 
     /// What to say if this many shards need more open files than there can be.
     pub fn too_few_files(&self, shards: u32) -> Option<String> {
-        let routes: u64 =
-            self.sinks.iter().map(|SinkConfig::Http(http)| http.urls.len() as u64 * u64::from(http.concurrency)).sum();
+        let routes: u64 = self.sinks.iter().map(SinkConfig::sockets).sum();
         let needed = u64::from(shards) + routes * u64::from(self.workers) + SPARE_FILES;
         let limit = self.open_files.filter(|limit| *limit < needed)?;
         Some(format!(
@@ -143,6 +147,10 @@ pub enum ShardCount {
 pub enum SinkConfig {
     /// POST to the bot's own server.
     Http(HttpConfig),
+    /// Published to a RabbitMQ exchange.
+    Amqp(AmqpConfig),
+    /// Published to a NATS JetStream stream.
+    Nats(NatsConfig),
 }
 
 impl SinkConfig {
@@ -150,6 +158,25 @@ impl SinkConfig {
     pub fn name(&self) -> &str {
         match self {
             Self::Http(http) => &http.name,
+            Self::Amqp(amqp) => &amqp.name,
+            Self::Nats(nats) => &nats.name,
+        }
+    }
+
+    /// Its `kind` in the file; also the name that it has unless it is given one.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Amqp(_) => "amqp",
+            Self::Nats(_) => "nats",
+        }
+    }
+
+    /// Sockets that one worker's instance can have open.
+    fn sockets(&self) -> u64 {
+        match self {
+            Self::Http(http) => http.urls.len() as u64 * u64::from(http.concurrency),
+            Self::Amqp(_) | Self::Nats(_) => 1,
         }
     }
 }
@@ -180,6 +207,98 @@ impl HttpConfig {
             authorization: None,
             route_by: RouteBy::Guild,
             concurrency: 64,
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// An `amqp` sink.
+#[derive(Clone, Debug)]
+pub struct AmqpConfig {
+    /// Its name, unique among the sinks.
+    pub name: String,
+    /// The broker, with its virtual host and credentials.
+    pub url: BrokerUrl,
+    /// Trusted for amqps:// beside the public authorities.
+    pub ca_file: Option<Authorities>,
+    /// The topic exchange, at most 255 bytes; declared durable.
+    pub exchange: String,
+    /// The routing key of an event.
+    pub routing_key: RoutingKey,
+    /// What becomes of an event that no queue takes.
+    pub unroutable: Unroutable,
+    /// Unconfirmed messages per worker, at least 1.
+    pub concurrency: u32,
+    /// Longest wait for a confirmation, connecting included.
+    pub timeout: Duration,
+}
+
+impl AmqpConfig {
+    /// The defaults, for this broker.
+    pub fn new(url: BrokerUrl) -> Self {
+        Self {
+            name: "amqp".to_owned(),
+            url,
+            ca_file: None,
+            exchange: "pilothouse".to_owned(),
+            routing_key: RoutingKey::default(),
+            unroutable: Unroutable::Hold,
+            concurrency: 256,
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What becomes of an event that no queue takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unroutable {
+    /// It is published again until a queue is bound that takes it.
+    Hold,
+    /// The broker drops it: only what a queue is bound for is wanted.
+    Drop,
+}
+
+/// A `nats` sink.
+#[derive(Clone, Debug)]
+pub struct NatsConfig {
+    /// Its name, unique among the sinks.
+    pub name: String,
+    /// The servers of one cluster, with credentials; at least one.
+    pub urls: Vec<BrokerUrl>,
+    /// A `.creds` file with the user's JWT and key.
+    pub credentials_file: Option<PathBuf>,
+    /// Trusted for tls://, instead of the system's authorities.
+    pub ca_file: Option<Authorities>,
+    /// The stream; created where it is missing.
+    pub stream: String,
+    /// What subjects begin with, before type and guild.
+    pub subject: String,
+    /// Copies that the created stream keeps, 1 to 5.
+    pub replicas: u8,
+    /// Bytes that the created stream holds at most; 0: no limit.
+    pub max_bytes: u64,
+    /// How long the created stream keeps a message; none: for ever.
+    pub max_age: Option<Duration>,
+    /// Unacknowledged messages per worker, at least 1.
+    pub concurrency: u32,
+    /// Longest wait for an acknowledgement, connecting included.
+    pub timeout: Duration,
+}
+
+impl NatsConfig {
+    /// The defaults, for these servers.
+    pub fn new(urls: impl IntoIterator<Item = BrokerUrl>) -> Self {
+        Self {
+            name: "nats".to_owned(),
+            urls: urls.into_iter().collect(),
+            credentials_file: None,
+            ca_file: None,
+            stream: "PILOTHOUSE".to_owned(),
+            subject: "pilothouse".to_owned(),
+            replicas: 1,
+            max_bytes: 0,
+            max_age: Some(Duration::from_secs(86_400)),
+            concurrency: 256,
             timeout: Duration::from_secs(10),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::keys::KEYS;
-use super::load::FILE_VARIABLE;
+use super::load::{FILE_VARIABLE, SINK_VARIABLES};
 use super::nearest::nearest;
 
 /// Variables of features that come later, and how those are called.
@@ -44,7 +44,8 @@ fn is_needless(name: &str) -> bool {
 }
 
 fn misspelt(name: &str) -> Option<String> {
-    let ours = || KEYS.iter().filter_map(|key| key.env).chain([FILE_VARIABLE, "PILOTHOUSE_STAGES"]);
+    let of_sinks = SINK_VARIABLES.map(|(variable, ..)| variable);
+    let ours = || KEYS.iter().filter_map(|key| key.env).chain([FILE_VARIABLE, "PILOTHOUSE_STAGES"]).chain(of_sinks);
     if !name.starts_with("PILOTHOUSE_") || ours().any(|known| known == name) {
         return None;
     }

@@ -9,8 +9,13 @@ use std::sync::Arc;
 use crate::config::SinkConfig;
 use crate::pipeline::Event;
 
+pub mod amqp;
 pub mod delivery;
+mod direct;
+mod envelope;
 pub mod http;
+mod link;
+pub mod nats;
 
 /// Makes one worker's instances of the sinks, on its thread.
 pub type SinkFactory = Arc<dyn Fn() -> anyhow::Result<Vec<Box<dyn Sink>>> + Send + Sync>;
@@ -51,5 +56,13 @@ pub fn factory(configs: Vec<SinkConfig>) -> SinkFactory {
 fn start(config: &SinkConfig) -> anyhow::Result<Box<dyn Sink>> {
     match config {
         SinkConfig::Http(config) => Ok(Box::new(http::HttpSink::start(config)?)),
+        SinkConfig::Amqp(config) => {
+            let transport = amqp::AmqpTransport::new(config.clone());
+            Ok(Box::new(direct::DirectSink::start(config.name.clone(), "amqp", transport, config.concurrency)))
+        }
+        SinkConfig::Nats(config) => {
+            let transport = nats::NatsTransport::new(config.clone());
+            Ok(Box::new(direct::DirectSink::start(config.name.clone(), "nats", transport, config.concurrency)))
+        }
     }
 }

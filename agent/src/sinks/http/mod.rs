@@ -2,7 +2,7 @@
 //! state; what is asked of the bot stands in the guide's contract: `{"payload":{op,t,s,d},"shardId":n}`.
 
 mod answer;
-mod ordered;
+pub(super) mod ordered;
 mod route;
 #[cfg(test)]
 mod tests;

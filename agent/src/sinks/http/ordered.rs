@@ -7,7 +7,7 @@ use std::hash::Hash;
 
 /// Items in, one of each key out at a time.
 #[derive(Debug)]
-pub(super) struct Ordered<K, T> {
+pub(in crate::sinks) struct Ordered<K, T> {
     /// Items whose turn has come, in the order in which it came.
     ready: VecDeque<(K, T)>,
     /// What waits behind the item of its key that is ready or out; a key without either has no entry.
@@ -19,12 +19,12 @@ pub(super) struct Ordered<K, T> {
 
 impl<K: Copy + Eq + Hash, T> Ordered<K, T> {
     /// Empty; at most `limit` items will be out at a time.
-    pub(super) fn new(limit: usize) -> Self {
+    pub(in crate::sinks) fn new(limit: usize) -> Self {
         Self { ready: VecDeque::new(), behind: HashMap::new(), out: 0, limit, queued: 0 }
     }
 
     /// Takes in an item, behind every other of its key.
-    pub(super) fn push(&mut self, key: K, item: T) {
+    pub(in crate::sinks) fn push(&mut self, key: K, item: T) {
         self.queued += 1;
         match self.behind.entry(key) {
             Entry::Occupied(mut waiting) => waiting.get_mut().push_back(item),
@@ -37,7 +37,7 @@ impl<K: Copy + Eq + Hash, T> Ordered<K, T> {
 
     /// The next item, unless all are out, waiting for one that is, or beyond the limit. It stays out until
     /// [`Self::done`].
-    pub(super) fn take_ready(&mut self) -> Option<(K, T)> {
+    pub(in crate::sinks) fn take_ready(&mut self) -> Option<(K, T)> {
         if self.out == self.limit {
             return None;
         }
@@ -47,7 +47,7 @@ impl<K: Copy + Eq + Hash, T> Ordered<K, T> {
     }
 
     /// The item of `key` that was out is finished with; the one behind it becomes ready.
-    pub(super) fn done(&mut self, key: K) {
+    pub(in crate::sinks) fn done(&mut self, key: K) {
         self.out -= 1;
         self.queued -= 1;
         let Entry::Occupied(mut waiting) = self.behind.entry(key) else { return };
@@ -58,7 +58,7 @@ impl<K: Copy + Eq + Hash, T> Ordered<K, T> {
     }
 
     /// Items that are in: waiting, ready or out.
-    pub(super) fn queued(&self) -> usize {
+    pub(in crate::sinks) fn queued(&self) -> usize {
         self.queued
     }
 }
