@@ -2,13 +2,16 @@
 //! on it (a confirmation, a returned message, a closed channel) is about that message.
 
 use std::cell::RefCell;
-use std::time::Duration;
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
-use lapin::tcp::{AMQPUriTcpExt, OwnedTLSConfig};
+use lapin::tcp::{AsyncTcpStream, OwnedTLSConfig};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Error, ExchangeKind, runtime};
 
 use super::trouble;
@@ -58,22 +61,32 @@ impl Broker {
     }
 
     async fn open(config: &AmqpConfig) -> Result<Self, Error> {
-        let tls = OwnedTLSConfig { identity: None, cert_chain: config.ca_file.as_ref().map(|ca| ca.pem().to_owned()) };
-        let limit = config.timeout;
-        let name = format!("pilothouse {}", config.name);
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connection = Connection::connector(
-            uri(config)?,
-            runtime::default_runtime()?,
-            async move |uri, runtime| {
-                let connecting = AMQPUriTcpExt::connect_with_config_async(&uri, tls.as_ref(), &runtime);
-                Ok(within(limit, connecting).await?)
-            },
-            properties,
+        let (uri, runtime) = (uri(config)?, runtime::default_runtime()?);
+        let plain = AsyncTcpStream::connect(
+            &runtime,
+            runtime.to_socket_addrs((uri.authority.host.clone(), uri.authority.port)),
         )
         .await?;
+        let hangup = match &plain {
+            AsyncTcpStream::Plain(socket) => Hangup::of(socket.get_ref())?,
+            _ => Hangup(None),
+        };
+        let stream = match uri.scheme {
+            AMQPScheme::AMQP => plain,
+            AMQPScheme::AMQPS => plain.into_tls(&uri.authority.host, tls(config).as_ref()).await?,
+        };
+        let stream = Mutex::new(Some(stream));
+        let connect = async move |_, _| {
+            let stream = stream.lock().ok().and_then(|mut stream| stream.take());
+            // lapin asks again when the broker hangs up during the handshake.
+            Ok(stream.ok_or(io::Error::from(io::ErrorKind::ConnectionAborted))?)
+        };
+        let name = format!("pilothouse {}", config.name);
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let connection = Connection::connector(uri, runtime, connect, properties).await?;
         let broker = Self { connection, exchange: config.exchange.as_str().into(), free: RefCell::default() };
         broker.declare().await?;
+        hangup.is_over();
         Ok(broker)
     }
 
@@ -83,11 +96,6 @@ impl Broker {
         channel.exchange_declare(self.exchange.clone(), ExchangeKind::Topic, options, FieldTable::default()).await?;
         self.free.borrow_mut().push(channel);
         Ok(())
-    }
-
-    /// Whether it can still be used.
-    pub(super) fn is_connected(&self) -> bool {
-        self.connection.status().connected()
     }
 
     /// Sends a message and waits for what the broker says of it. A channel on which something went wrong, or whose
@@ -153,14 +161,35 @@ fn short(mut text: String) -> ShortString {
 }
 
 fn uri(config: &AmqpConfig) -> Result<AMQPUri, Error> {
-    let mut uri: AMQPUri = config.url.expose().as_str().parse().map_err(std::io::Error::other)?;
+    let mut uri: AMQPUri = config.url.expose().as_str().parse().map_err(io::Error::other)?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT);
     uri.query.frame_max.get_or_insert(FRAME);
     Ok(uri)
 }
 
-/// lapin waits for a connection on a thread of its own, which nothing else would end.
-async fn within<T>(limit: Duration, connecting: impl Future<Output = std::io::Result<T>>) -> std::io::Result<T> {
-    let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
-    tokio::time::timeout(limit, connecting).await.map_err(late)?
+fn tls(config: &AmqpConfig) -> OwnedTLSConfig {
+    OwnedTLSConfig { identity: None, cert_chain: config.ca_file.as_ref().map(|ca| ca.pem().to_owned()) }
+}
+
+/// Ends the socket of a handshake that is given up: lapin drives it on a thread, which would wait for the broker for ever.
+struct Hangup(Option<TcpStream>);
+
+impl Hangup {
+    fn of<S: AsFd>(stream: S) -> io::Result<Self> {
+        Ok(Self(Some(stream.as_fd().try_clone_to_owned()?.into())))
+    }
+
+    /// The handshake is done with.
+    fn is_over(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Hangup {
+    fn drop(&mut self) {
+        if let Some(socket) = self.0.take() {
+            // It may be closed already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
 }

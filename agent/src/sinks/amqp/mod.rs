@@ -6,8 +6,6 @@
 mod broker;
 mod trouble;
 
-use std::rc::Rc;
-
 use tokio::time::{Instant, timeout_at};
 
 use self::broker::{Broker, Message, Taken};
@@ -40,8 +38,11 @@ impl AmqpTransport {
         match timeout_at(deadline, broker.publish(message)).await {
             Ok(Ok(taken)) => self.judge(taken, delivery),
             Ok(Err(error)) => {
-                self.lose_if_over(&broker);
-                trouble::outcome(&error, size)
+                let outcome = trouble::outcome(&error, size);
+                if !matches!(outcome, Outcome::Refused(_)) {
+                    self.link.lose(&broker);
+                }
+                outcome
             }
             Err(_) => {
                 self.link.lose(&broker);
@@ -73,12 +74,6 @@ impl AmqpTransport {
                 envelope::type_name(delivery)
             )),
             Taken::Blocked => failed("takes no messages now: it has a memory or disk alarm"),
-        }
-    }
-
-    fn lose_if_over(&self, broker: &Rc<Broker>) {
-        if !broker.is_connected() {
-            self.link.lose(broker);
         }
     }
 }
