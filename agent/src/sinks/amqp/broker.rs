@@ -86,7 +86,7 @@ impl Broker {
         let connection = Connection::connector(uri, runtime, connect, properties).await?;
         let broker = Self { connection, exchange: config.exchange.as_str().into(), free: RefCell::default() };
         broker.declare().await?;
-        hangup.is_over();
+        hangup.disarm();
         Ok(broker)
     }
 
@@ -180,7 +180,7 @@ impl Hangup {
     }
 
     /// The handshake is done with.
-    fn is_over(mut self) {
+    fn disarm(mut self) {
         self.0 = None;
     }
 }

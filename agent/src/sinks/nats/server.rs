@@ -60,7 +60,10 @@ impl Server {
     async fn ensure_stream(&self, config: &NatsConfig) -> Result<(), Outcome> {
         match self.context.get_stream(&config.stream).await {
             Ok(mut stream) => match stream.info().await {
-                Ok(info) => Ok(warn_of_window(info)),
+                Ok(info) => {
+                    warn_of_window(info);
+                    Ok(())
+                }
                 Err(error) => Err(trouble::stream(&config.stream, &error)),
             },
             Err(error) if is_missing(error.kind()) => {
