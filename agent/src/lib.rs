@@ -7,6 +7,8 @@
 //! [`gateway`] is the protocol, pure; [`telemetry`] counts and tells; [`config`] is valid by construction.
 
 pub mod agent;
+#[cfg(test)]
+pub mod checks;
 pub mod config;
 pub mod control;
 pub mod fleet;

@@ -153,6 +153,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::checks::sniffing_agrees_with_a_parser;
 
     #[test]
     fn headers_are_read_in_any_key_order() {
@@ -201,9 +202,25 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = sniff(&bytes);
+            sniffing_agrees_with_a_parser(&bytes);
             let _ = ready(&bytes);
             let _ = hello_interval(&bytes);
+        }
+
+        #[test]
+        fn a_payload_of_any_order_and_writing_is_read_as_a_parser_reads_it(
+            op in prop_oneof![Just("0"), Just("10"), Just("300"), Just("null"), Just("\"0\"")],
+            s in prop_oneof![Just("7"), Just("null"), Just("1.5")],
+            t in prop_oneof![Just("\"GUILD_CREATE\""), Just("\"NEW_TYPE\""), Just("null"), Just("[]")],
+            d in prop_oneof![Just("{\"id\":\"5\",\"guild_id\":\"6\"}"), Just("{\"x\":{\"guild_id\":\"6\"}}"), Just("null")],
+            order in Just([0, 1, 2, 3]).prop_shuffle(),
+            left_out in 0..8_usize,
+            blank in prop_oneof![Just(""), Just(" ")],
+        ) {
+            let fields = [("op", op), ("s", s), ("t", t), ("d", d)].map(|(key, value)| format!("\"{key}\"{blank}:{blank}{value}"));
+            let chosen = order.iter().filter(|at| **at != left_out).map(|at| fields[*at].as_str());
+            let payload = format!("{{{}}}", chosen.collect::<Vec<_>>().join(&format!("{blank},")));
+            sniffing_agrees_with_a_parser(payload.as_bytes());
         }
     }
 }
