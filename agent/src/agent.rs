@@ -158,6 +158,12 @@ fn start(config: &Config, info: &SessionInfo, store: Store) -> Result<Running, F
         limits.remaining,
         limits.total
     );
+    if generation.compression == Compression::Zstd {
+        let [least, most] = [250, 750].map(|kib| u64::from(total) * kib / 1_024);
+        tracing::info!(
+            "zstd's windows take 250 to 750 KiB of memory a shard, {least} to {most} MiB in all; zlib's 48 KiB"
+        );
+    }
     if config.sinks.is_empty() {
         tracing::warn!("no sink is configured: events are counted and count as confirmed when received");
     }

@@ -215,10 +215,18 @@ fn generation(scene: Scene<'_>, buf: &mut Buffer, at: (u16, u16, u16), overview:
         &[
             ("Runs as  generation", generation.number.to_string(), Ink::Text),
             ("API", format!("v{}", generation.version), Ink::Text),
-            ("compression", format::clean(&generation.compression), Ink::Text),
+            ("compression", compression(&generation.compression), Ink::Text),
             ("intents", format!("{} (0x{:x})", generation.intents.count_ones(), generation.intents), Ink::Text),
         ],
     );
+}
+
+/// With what it costs, where that is much.
+fn compression(name: &str) -> String {
+    match name {
+        "zstd" => "zstd (250 to 750 KiB a shard)".to_owned(),
+        name => format::clean(name),
+    }
 }
 
 /// Charts and the busiest types.
