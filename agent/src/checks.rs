@@ -31,7 +31,11 @@ pub enum Whole {
 pub fn decode(bytes: &[u8], cuts: &[usize]) -> Result<Vec<Whole>, FrameError> {
     let (mut decoder, mut found, mut message) = (Decoder::default(), Vec::new(), Vec::new());
     for mut input in pieces(bytes, cuts) {
-        while let Some(piece) = decoder.next(&mut input)? {
+        loop {
+            if let Some(message) = decoder.whole(&mut input) {
+                found.push(Whole::Message(message.to_vec()));
+            }
+            let Some(piece) = decoder.next(&mut input)? else { break };
             match piece {
                 Piece::Data(data) => message.extend_from_slice(data),
                 Piece::End => found.push(Whole::Message(std::mem::take(&mut message))),

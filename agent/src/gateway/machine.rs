@@ -127,6 +127,19 @@ impl Machine {
         }
     }
 
+    /// The short way of almost every payload: the next dispatch of an active session that asks for nothing but to be
+    /// delivered. Takes it in and returns its sequence; what it does not take goes to [`Self::handle`].
+    pub fn next_event(&mut self, header: Header) -> Option<u64> {
+        let seq = header.seq.filter(|_| header.op == op::DISPATCH && self.phase == Phase::Active)?;
+        let session = self.session.as_mut().filter(|session| session.received + 1 == seq)?;
+        if header.kind.is_about_guild() {
+            return None;
+        }
+        session.received = seq;
+        self.gap = None;
+        Some(seq)
+    }
+
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()

@@ -52,6 +52,23 @@ struct Frame {
 }
 
 impl Decoder {
+    /// The short way of almost every message: the next one, where nothing is under way and `input`, which moves on
+    /// behind it, has all of it in one frame. What is not so is for [`Self::next`].
+    pub fn whole<'a>(&mut self, input: &mut &'a [u8]) -> Option<&'a [u8]> {
+        if self.frame.is_some() || self.message.is_some() || !self.held.is_empty() {
+            return None;
+        }
+        let [0x81 | 0x82, length, rest @ ..] = *input else { return None };
+        let (length, rest) = match length {
+            0..=125 => (usize::from(*length), rest),
+            126 => rest.split_first_chunk().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest))?,
+            _ => return None,
+        };
+        let (message, rest) = rest.split_at_checked(length)?;
+        *input = rest;
+        Some(message)
+    }
+
     /// The next piece of `input`, which moves on behind it; none when `input` is used up.
     ///
     /// # Errors

@@ -191,15 +191,17 @@ impl Driver {
 
     fn on_payload(&mut self, payloads: &[u8], range: Range<usize>, now: Instant) {
         let payload = &payloads[range.clone()];
-        match frame::sniff(payload) {
-            Some(header) => {
+        let Some(header) = frame::sniff(payload) else { return self.on_broken("a payload without an opcode", now) };
+        let next = self.shard.machine.borrow_mut().next_event(header);
+        match next {
+            Some(seq) => self.dispatches.push(Dispatch { kind: header.kind, seq, payload: range }),
+            None => {
                 self.payload = range;
                 self.handle(Input::Payload(payload, header), now);
-                if self.context.desk.listens() {
-                    self.context.desk.hear(self.shard.id, header.kind, payload, now);
-                }
             }
-            None => self.on_broken("a payload without an opcode", now),
+        }
+        if self.context.desk.listens() {
+            self.context.desk.hear(self.shard.id, header.kind, payload, now);
         }
     }
 
