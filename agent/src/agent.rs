@@ -1,5 +1,6 @@
 //! The composition: config, session info, store, workers, fleet, control; run until told to stop, then drain.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -11,16 +12,18 @@ use pilothouse_shared::snapshot::{AgentRow, GenerationRow, IdentifyRow, ShardSta
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{Authorities, Compression, Config, ShardCount};
+use crate::config::{self, Authorities, Compression, Config, ShardCount, SpoolConfig};
 use crate::control::{self, Control, token};
 use crate::fleet::local;
 use crate::fleet::permits::{Limits, PermitInput, Permits};
 use crate::fleet::placement::Placement;
 use crate::fleet::session_info::{self, InfoError, SessionInfo};
+use crate::gateway::guilds::Guilds;
 use crate::gateway::session::{Generation, Timeouts};
 use crate::shard::Shards;
-use crate::shard::worker::{self, Plan, Sample};
-use crate::sinks;
+use crate::shard::worker::{self, Plan, Sample, Start};
+use crate::sinks::{self, Seat, SinkFactory};
+use crate::spool::{self, Expiry, Spool, SpoolError, SpoolLimits};
 use crate::store::{Budget, Store, StoreError, StoreWriter, StoredSession};
 use crate::telemetry::clock::{now_ms, unix_ms};
 use crate::telemetry::process::Process;
@@ -41,6 +44,12 @@ pub enum Failure {
     /// The data folder.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The sinks' files in the data folder.
+    #[error("cannot use the data folder: {0:#}")]
+    Sinks(anyhow::Error),
     /// The control address.
     #[error("cannot listen on {address}: {source}; set PILOTHOUSE_LISTEN to a free address")]
     Listen {
@@ -81,9 +90,20 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     }
     let info = session_info::fetch(&config).await?;
     let token = token::write(&config.data_dir).map_err(Failure::Token)?;
-    let running = start(&config, &info, store)?;
+    let spool = open_spool(&config)?;
+    if let Some(spool) = &spool {
+        let moved = sinks::adopt(spool, &config.sinks).await.map_err(|trouble| Failure::Sinks(trouble.into()))?;
+        if moved > 0 {
+            tracing::info!("{moved} spooled events of routes that are gone were moved to those there are");
+        }
+    }
+    let max_unconfirmed = config.gateway.max_unconfirmed;
+    let common = sinks::Common::open(&config.data_dir, &config.sinks, spool, config.spool.clone(), max_unconfirmed);
+    let common = common.map_err(Failure::Sinks)?;
+    let running = start(&config, &info, store, &common)?;
     let (snapshots, shards) = (running.snapshots.clone(), running.shards.clone());
-    let control = Control::new(&config.name, &config.fleet, token, snapshots, shards, running.permits.clone());
+    let (permits, letters) = (running.permits.clone(), common.dead_letters());
+    let control = Control::new(&config.name, &config.fleet, token, snapshots, shards, permits, letters);
     let mut background = running.background;
     background.push(tokio::spawn(refresh(config.clone(), running.permits)));
     let (stop, stopping) = watch::channel(false);
@@ -142,13 +162,29 @@ async fn refresh(config: Config, permits: mpsc::Sender<PermitInput>) {
     }
 }
 
-fn start(config: &Config, info: &SessionInfo, store: Store) -> Result<Running, Failure> {
+/// The sinks' queues on disk, unless the configuration forgoes them.
+fn open_spool(config: &Config) -> Result<Option<Spool>, Failure> {
+    let SpoolConfig { max_bytes, reserve_bytes, when_full, max_age, ref expiry, .. } = config.spool;
+    if max_bytes == 0 || config.sinks.is_empty() {
+        return Ok(None);
+    }
+    let when_full = match when_full {
+        config::WhenFull::DropClass => spool::WhenFull::DropClass,
+        config::WhenFull::Hold => spool::WhenFull::Hold,
+    };
+    let expiry = Expiry { any: max_age, by_kind: expiry.clone() };
+    let limits = SpoolLimits { max_bytes, reserve_bytes, when_full, expiry };
+    Ok(Some(Spool::open(&config.data_dir.join("spool"), limits)?))
+}
+
+fn start(config: &Config, info: &SessionInfo, mut store: Store, common: &sinks::Common) -> Result<Running, Failure> {
     let now = Instant::now();
     let total = total(config, info);
     config.too_few_files(total).into_iter().for_each(|warning| tracing::warn!("{warning}"));
     let generation = Arc::new(generation(config, info, total));
     let limits = budget(info.session_start_limit.limits(now), store.budget());
     let sessions = resumable(&store, &generation);
+    let guilds = store.guilds(generation.number, total)?;
     let placement = Placement { agents: 1, workers: config.workers };
     let store = store.into_writer()?;
     tracing::info!(
@@ -158,6 +194,12 @@ fn start(config: &Config, info: &SessionInfo, store: Store) -> Result<Running, F
         limits.remaining,
         limits.total
     );
+    if generation.compression == Compression::Zstd {
+        let [least, most] = [250, 750].map(|kib| u64::from(total) * kib / 1_024);
+        tracing::info!(
+            "zstd's windows take 250 to 750 KiB of memory a shard, {least} to {most} MiB in all; zlib's 48 KiB"
+        );
+    }
     if config.sinks.is_empty() {
         tracing::warn!("no sink is configured: events are counted and count as confirmed when received");
     }
@@ -165,12 +207,16 @@ fn start(config: &Config, info: &SessionInfo, store: Store) -> Result<Running, F
     let (ask_permit, permit_inbox) = mpsc::channel(WORKER_INBOX);
     let (sample, samples) = mpsc::channel(usize::from(config.workers) * 2);
     let to_fleet = ask_permit.clone();
-    let seed = Seed { config, generation: &generation, placement, sessions, ask_permit, sample, store: &store };
+    let sinks = sinks::factory(config.sinks.clone(), common.clone());
+    let to_store = &store;
+    let seed =
+        Seed { config, generation: &generation, placement, sessions, guilds, sinks, ask_permit, sample, to_store };
     let (workers, shards) = start_workers(seed, total)?;
     let (row, identify) = watch::channel(IdentifyRow::default());
     let fleet = tokio::spawn(local::run(permits, permit_inbox, shards.clone(), store.clone(), row));
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
-    let sampler = tokio::spawn(sampler::run(about(config, &generation), samples, identify, store, publish));
+    let sampler =
+        tokio::spawn(sampler::run(about(config, &generation), samples, identify, store, common.clone(), publish));
     Ok(Running { workers, background: vec![fleet, sampler], shards, snapshots, permits: to_fleet })
 }
 
@@ -180,33 +226,36 @@ struct Seed<'a> {
     generation: &'a Arc<Generation>,
     placement: Placement,
     sessions: Vec<StoredSession>,
+    sinks: SinkFactory,
+    guilds: BTreeMap<u32, Guilds>,
     ask_permit: mpsc::Sender<PermitInput>,
     sample: mpsc::Sender<Sample>,
-    store: &'a StoreWriter,
+    to_store: &'a StoreWriter,
 }
 
 fn start_workers(seed: Seed<'_>, total: u32) -> Result<(Workers, Shards), Failure> {
-    let Seed { config, generation, placement, sessions, ask_permit, sample, store } = seed;
+    let Seed { config, generation, placement, sessions, mut guilds, sinks, ask_permit, sample, to_store } = seed;
     let tls = tls(config.gateway.ca_file.as_ref());
-    let sinks = sinks::factory(config.sinks.clone());
     let (mut workers, mut inboxes) = (Vec::new(), Vec::new());
     for number in 0..config.workers {
         let (sender, inbox) = mpsc::channel(WORKER_INBOX);
         inboxes.push(sender);
         let stored = |id| sessions.iter().find(|session| session.shard == id).cloned();
-        let mine = (0..total).filter(|id| placement.worker(*id) == number).map(|id| (id, stored(id)));
+        let mine = (0..total).filter(|id| placement.worker(*id) == number);
+        let mine = mine.map(|id| Start { id, session: stored(id), guilds: guilds.remove(&id) });
         let plan = Plan {
             agent: config.name.clone(),
-            worker: number,
+            seat: Seat { worker: number, owns: Arc::new(move |shard| placement.worker(shard) == number) },
             shards: mine.collect(),
             generation: Arc::clone(generation),
+            stages: config.stages.clone(),
             sinks: Arc::clone(&sinks),
             tls: Arc::clone(&tls),
             max_unconfirmed: config.gateway.max_unconfirmed,
             inbox,
             permits: ask_permit.clone(),
             samples: sample.clone(),
-            store: store.clone(),
+            store: to_store.clone(),
         };
         workers.push(worker::spawn(plan).map_err(Failure::Worker)?);
     }

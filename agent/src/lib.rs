@@ -3,10 +3,12 @@
 //! The map, in reading order; each module uses only modules below it:
 //! [`agent`] composes the rest and drains it; [`control`] answers consoles and HTTP; [`fleet`] decides who
 //! may identify; [`shard`] drives sockets, one session machine each; [`sinks`] deliver to the bot;
-//! [`pipeline`] is an event's way from session to sinks; [`store`] keeps what must survive;
+//! [`spool`] keeps on disk what the bot has not taken in time; [`pipeline`] is an event's way from session to sinks; [`store`] keeps what must survive;
 //! [`gateway`] is the protocol, pure; [`telemetry`] counts and tells; [`config`] is valid by construction.
 
 pub mod agent;
+#[cfg(test)]
+pub mod checks;
 pub mod config;
 pub mod control;
 pub mod fleet;
@@ -14,5 +16,6 @@ pub mod gateway;
 pub mod pipeline;
 pub mod shard;
 pub mod sinks;
+pub mod spool;
 pub mod store;
 pub mod telemetry;

@@ -25,6 +25,7 @@ const BAD_CONFIG: u8 = 2;
 
 fn main() -> ExitCode {
     memory::without_huge_pages();
+    memory::give_back_at_once();
     rustls::crypto::ring::default_provider().install_default().expect("nothing installs a provider before main");
     let matches = cli().get_matches();
     let exit = match matches.subcommand() {

@@ -204,11 +204,18 @@ fn status_table(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
     for sink in &overview.sinks {
         writeln!(
             out,
-            "{:<20}{}, {} queued",
+            "{:<20}{}, {} queued, {} spooled, {} dead",
             format!("sink {}", format::clean(&sink.name)),
             format::clean(&sink.state),
-            sink.queued
+            format::count(sink.queued.into()),
+            format::count(sink.spooled),
+            format::count(sink.letters)
         )?;
+    }
+    for stage in overview.stages.iter().filter(|stage| stage.on || stage.dropped + stage.renamed > 0) {
+        let (name, state) = (format::clean(&stage.name), if stage.on { "on" } else { "off" });
+        let (dropped, renamed) = (format::count(stage.dropped), format::count(stage.renamed));
+        writeln!(out, "{:<20}{state}, {dropped} dropped, {renamed} renamed", format!("stage {name}"))?;
     }
     for finding in &overview.findings {
         let severity = format!("{:?}", finding.severity).to_lowercase();

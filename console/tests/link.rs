@@ -108,6 +108,11 @@ async fn scripts_get_answers_and_exit_codes() {
     let (address, agent) = fake::serve(any_port(), 300, Role::Admin).await;
     let status = pilothouse(address, fake::TOKEN, &["status"]).await;
     assert!(status.status.success() && words(&status.stdout).contains("shards              300"));
+    assert!(
+        words(&status.stdout).contains("stage drop          on, 84,213 dropped, 0 renamed"),
+        "{}",
+        words(&status.stdout)
+    );
     let shards = pilothouse(address, fake::TOKEN, &["shards", "3,290-299", "--output", "csv"]).await;
     assert_eq!(words(&shards.stdout).lines().count(), 12, "{}", words(&shards.stdout));
     let done = pilothouse(address, fake::TOKEN, &["exec", "restart 3"]).await;

@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::ids::GuildId;
 use crate::selector::Selector;
+use crate::stage::StageName;
 use crate::wire::Role;
 
 /// A command, parsed and valid in itself; whether its shards exist is the agent's to say.
@@ -90,9 +91,31 @@ pub enum Command {
         #[arg(long)]
         presences: bool,
     },
+    /// Steer a sink and its spool
+    Sink {
+        /// Which sink, by its name
+        name: String,
+        /// What it is to do
+        order: SinkOrder,
+    },
+    /// Look at the events that the bot refused for good, or send them again
+    Dead {
+        /// Of which sink, by its name
+        sink: String,
+        /// What to do with them
+        #[arg(default_value = "list")]
+        what: Letters,
+    },
     /// Let shards identify, or nobody
     #[command(subcommand)]
     Identify(Identifies),
+    /// Switch a stage until the agent restarts; counts and states are in `status`
+    Stage {
+        /// Which stage: guild_lifecycle, message_update, message_prefix, drop
+        stage: StageName,
+        /// on or off
+        switch: Switch,
+    },
     /// Send any payload on a shard: a JSON object to the end of the line
     Send {
         /// Which shard
@@ -110,6 +133,40 @@ pub enum Identifies {
     Hold,
     /// Identifies go on, after a hold or a loop, and may use up the day's reserve
     Release,
+}
+
+/// What a sink can be told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum SinkOrder {
+    /// Begin no delivery; events go to the spool
+    Pause,
+    /// Go on, with the backlog at its usual pace
+    Resume,
+    /// Go on, and deliver the backlog as fast as the bot takes it
+    Drain,
+    /// Throw the backlog away
+    Purge,
+}
+
+/// What can be done with dead letters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Letters {
+    /// Tell the newest, with the reasons
+    List,
+    /// Deliver them again
+    Resend,
+    /// Throw them away
+    Purge,
+}
+
+/// Which way a switch stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[value(rename_all = "lowercase")]
+pub enum Switch {
+    /// On
+    On,
+    /// Off
+    Off,
 }
 
 /// What to do in voice.
@@ -198,7 +255,8 @@ impl Command {
     pub fn changes(&self) -> bool {
         match self {
             Self::Restart { .. } | Self::Close { .. } | Self::Presence { .. } | Self::Voice(_) => true,
-            Self::Identify(_) | Self::Send { .. } => true,
+            Self::Identify(_) | Self::Send { .. } | Self::Sink { .. } | Self::Stage { .. } => true,
+            Self::Dead { what, .. } => *what != Letters::List,
             Self::Status | Self::Shards { .. } | Self::Explain { .. } => false,
             // They ask Discord, and the bot gets the answers.
             Self::Soundboard { .. } | Self::ChannelInfo { .. } | Self::Members { .. } => false,
@@ -209,6 +267,7 @@ impl Command {
     pub fn role(&self) -> Role {
         match self {
             Self::Status | Self::Shards { .. } | Self::Explain { .. } => Role::Viewer,
+            Self::Dead { what: Letters::List, .. } => Role::Viewer,
             Self::Send { .. } => Role::Admin,
             _ => Role::Operator,
         }
@@ -246,6 +305,8 @@ impl fmt::Display for Command {
                 option(out, "activity", activity.as_deref())?;
                 kind.map_or(Ok(()), |kind| write!(out, " --kind {}", name(kind)))
             }
+            Self::Sink { name: sink, order } => write!(out, "sink {} {}", word(sink), name(*order)),
+            Self::Dead { sink, what } => write!(out, "dead {} {}", word(sink), name(*what)),
             Self::Identify(Identifies::Hold) => out.write_str("identify hold"),
             Self::Identify(Identifies::Release) => out.write_str("identify release"),
             Self::Voice(Voice::Leave { guild }) => write!(out, "voice leave {guild}"),
@@ -262,6 +323,7 @@ impl fmt::Display for Command {
                 let users = if users.is_empty() { String::new() } else { format!(" --user{}", list(users)) };
                 write!(out, "{users}{}", flag(*presences, " --presences"))
             }
+            Self::Stage { stage, switch } => write!(out, "stage {stage} {}", name(*switch)),
             Self::Send { shard, json } => write!(out, "send {shard} {json}"),
         }
     }
@@ -282,12 +344,22 @@ fn list(ids: &[GuildId]) -> String {
 /// A flag with a text, in quotes where the text needs them.
 fn option(out: &mut fmt::Formatter<'_>, flag: &str, text: Option<&str>) -> fmt::Result {
     let Some(text) = text else { return Ok(()) };
-    let plain = |letter: char| !letter.is_whitespace() && !matches!(letter, '"' | '\'' | '{' | '-');
-    if !text.is_empty() && text.chars().all(plain) {
-        return write!(out, " --{flag} {text}");
+    let parted = if is_plain(text) { ' ' } else { '=' };
+    write!(out, " --{flag}{parted}{}", word(text))
+}
+
+/// A text as one word of a line.
+fn word(text: &str) -> String {
+    if is_plain(text) {
+        return text.to_owned();
     }
     // Within double quotes everything but a double quote is itself.
-    write!(out, " --{flag}=\"{}\"", text.replace('"', "\"'\"'\""))
+    format!("\"{}\"", text.replace('"', "\"'\"'\""))
+}
+
+fn is_plain(text: &str) -> bool {
+    let plain = |letter: char| !letter.is_whitespace() && !matches!(letter, '"' | '\'' | '{' | '-');
+    !text.is_empty() && text.chars().all(plain)
 }
 
 /// A JSON object, without blanks round it.
@@ -353,6 +425,8 @@ mod tests {
             "restart * --identify",
             "identify hold",
             "identify release",
+            "stage guild_lifecycle on",
+            "stage drop off",
             "close 3 --code 4000",
             "presence * --status idle",
             "presence 0-15 --status dnd --activity chess --kind playing",
@@ -366,6 +440,10 @@ mod tests {
             "members 7 --query=\"-x\"",
             "members 7 --limit 0",
             "members 7 --user 1 2 3",
+            "sink http pause",
+            "sink \"bot-2\" drain",
+            "dead http list",
+            "dead http resend",
             "send 3 {\"op\": 43, \"d\": {\"guild_id\": \"it's 7\"}}",
         ] {
             assert_eq!(Command::parse(line).expect(line).to_string(), line);
@@ -394,6 +472,9 @@ mod tests {
         assert!(refused("members 7 --query a --user 1").contains("--user"));
         assert!(refused("send 3 {\"op\"").contains("JSON object"));
         assert!(refused("send 3 [1]").contains("JSON object"));
+        assert!(refused("sink http stop").contains("pause"));
+        assert!(refused("stage messages on").contains("message_update"), "{}", refused("stage messages on"));
+        assert!(refused("stage drop maybe").contains("off"), "{}", refused("stage drop maybe"));
         assert!(refused("voice").contains("leave"), "{}", refused("voice"));
         assert!(refused("soundboard").contains("GUILD"));
     }
@@ -409,6 +490,10 @@ mod tests {
             ("soundboard 7", false, Role::Operator),
             ("channel-info 7", false, Role::Operator),
             ("identify hold", true, Role::Operator),
+            ("sink http purge", true, Role::Operator),
+            ("dead http list", false, Role::Viewer),
+            ("dead http resend", true, Role::Operator),
+            ("stage drop on", true, Role::Operator),
             ("send 3 {\"op\":4}", true, Role::Admin),
         ] {
             let command = Command::parse(line).expect(line);

@@ -179,6 +179,8 @@ pub struct Overview {
     pub identify: IdentifyRow,
     /// Where events go.
     pub sinks: Vec<SinkRow>,
+    /// What is done to events before they are delivered; every stage, in order.
+    pub stages: Vec<StageRow>,
     /// Events per second by type, most first.
     pub types: Vec<(String, u32)>,
     /// What needs attention, worst first.
@@ -273,6 +275,34 @@ pub struct SinkRow {
     pub retries: u64,
     /// Events that the bot refused for good.
     pub dead: u64,
+    /// Dead letters that wait for somebody to look at them.
+    pub letters: u64,
+    /// Events in its spool.
+    pub spooled: u64,
+    /// Bytes of its spool.
+    pub spool_bytes: u64,
+    /// Events that a spool nearly full had no room for.
+    pub dropped: u64,
+    /// Events that were too old when their turn came.
+    pub expired: u64,
+    /// Events that an operator threw away.
+    pub purged: u64,
+    /// Age of the oldest event that it tries to deliver, milliseconds.
+    pub lag_ms: u64,
+}
+
+/// One stage.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StageRow {
+    /// Its name.
+    pub name: String,
+    /// Whether it is on.
+    pub on: bool,
+    /// Events dropped since the agent started.
+    pub dropped: u64,
+    /// Events renamed since the agent started.
+    pub renamed: u64,
 }
 
 /// How much a finding matters.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pilothouse_agent::pipeline::Event;
-use pilothouse_agent::sinks::{Sink, SinkReport};
+use pilothouse_agent::sinks::{Seat, Sink, SinkReport};
 use pilothouse_sandbox::{Rate, Sandbox, SandboxConfig};
 use pilothouse_tests::LoneWorker;
 use tempfile::TempDir;
@@ -79,7 +79,7 @@ async fn an_event_costs_two_allocations_at_most() {
     let counts = Arc::new(Counts::default());
     let sinks = {
         let counts = Arc::clone(&counts);
-        Arc::new(move || Ok(vec![Box::new(CountingSink(Arc::clone(&counts))) as Box<dyn Sink>]))
+        Arc::new(move |_: &Seat| Ok(vec![Box::new(CountingSink(Arc::clone(&counts))) as Box<dyn Sink>]))
     };
     let worker = LoneWorker::start(&sandbox, &data, 4, sinks);
     assert!(sandbox.connected(4, Duration::from_secs(30)).await, "{:?}", sandbox.status());

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use pilothouse_agent::config::{Compression, Secret};
+use pilothouse_agent::config::{Compression, Secret, StagesConfig};
 use pilothouse_agent::fleet::permits::PermitInput;
 use pilothouse_agent::gateway::session::{Generation, Timeouts};
 use pilothouse_agent::pipeline::Event;
 use pilothouse_agent::shard::handle::ToWorker;
-use pilothouse_agent::shard::worker::{self, Plan, Sample};
-use pilothouse_agent::sinks::{Sink, SinkReport};
+use pilothouse_agent::shard::worker::{self, Plan, Sample, Start};
+use pilothouse_agent::sinks::{Seat, Sink, SinkReport};
 use pilothouse_agent::store::Store;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -49,10 +49,11 @@ pub(crate) fn start(row: Row, port: u16, meter: Meter) -> anyhow::Result<TempDir
     let meter = Mutex::new(Some(meter));
     worker::spawn(Plan {
         agent: "bench".to_owned(),
-        worker: 0,
-        shards: (0..row.shards).map(|id| (id, None)).collect(),
+        seat: Seat { worker: 0, owns: Arc::new(|_| true) },
+        shards: (0..row.shards).map(|id| Start { id, session: None, guilds: None }).collect(),
         generation: Arc::new(generation(&row, port)),
-        sinks: Arc::new(move || {
+        stages: StagesConfig::default(),
+        sinks: Arc::new(move |_| {
             let meter = meter.lock().ok().and_then(|mut meter| meter.take()).context("one worker")?;
             Ok(vec![Box::new(CountingSink(RefCell::new(meter)))])
         }),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use pilothouse_agent::config::Config;
+use pilothouse_agent::config::{Authorities, Config};
 use pilothouse_sandbox::{FaultKind, GuildSize, Rate, Sandbox, SandboxConfig, SessionStarts, Status};
 use pilothouse_tests::{AgentProcess, config};
 use tempfile::TempDir;
@@ -19,8 +19,8 @@ const WINDOW: Duration = Duration::from_secs(1);
 const SHORT_WINDOW: Duration = Duration::from_millis(100);
 /// A stage that takes longer does not end.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// Allocators give back what they do not need within this.
-const CALM: Duration = Duration::from_secs(2);
+/// The agent closes connections to the bot that are idle for 4 s, 22 KiB each; they are none of a shard's.
+const CALM: Duration = Duration::from_secs(9);
 /// Every so many guilds one is big: about two of a shard's. Prime, so that every shard has its part.
 const BIG_EVERY: u32 = 101;
 const BIG_BYTES: usize = 1_000_000;
@@ -36,6 +36,13 @@ enum Guilds {
     Big,
 }
 
+/// What the agent and the sandbox speak over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    Plain,
+    Tls,
+}
+
 /// What is run.
 pub(crate) struct Plan {
     pub(crate) shards: u32,
@@ -44,20 +51,25 @@ pub(crate) struct Plan {
     rate: f64,
     /// How long there is traffic before memory is read, and between faults.
     traffic: Duration,
-    /// Whether there is a start with big guilds as well.
-    burst: bool,
+    /// Whether there is a start with big guilds, and one with TLS, as well.
+    more: bool,
 }
 
 impl Plan {
     /// The usual stages.
     pub(crate) fn new(shards: u32) -> Self {
         let max_concurrency = if shards > 1_000 { 64 } else { 16 };
-        Self { shards, max_concurrency, rate: 2_000.0, traffic: Duration::from_secs(10), burst: shards <= 1_000 }
+        Self { shards, max_concurrency, rate: 2_000.0, traffic: Duration::from_secs(10), more: shards <= 1_000 }
     }
 
     /// All of them within seconds.
     pub(crate) fn quick() -> Self {
         Self { max_concurrency: 40, rate: 1_000.0, traffic: Duration::from_secs(2), ..Self::new(200) }
+    }
+
+    /// Resident KiB a shard, `base` being what an agent with one has.
+    fn per_shard(&self, resident: u64, base: u64) -> f64 {
+        resident.saturating_sub(base) as f64 / f64::from(self.shards - 1)
     }
 
     /// The shortest time in which Discord lets all shards identify.
@@ -128,30 +140,45 @@ struct Scene {
 pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let mut table = Table { shards: plan.shards, rows: Vec::new() };
     starting(plan, &mut table).await?;
-    let base = base(plan).await?;
+    let base = base(plan, Wire::Plain).await?;
     let measured = format!("{:.1} MiB", base as f64 / 1_024.0);
     table.add("resident with one shard, after traffic", "–".to_owned(), measured, true, false);
-    let per_shard = |resident: u64| resident.saturating_sub(base) as f64 / f64::from(plan.shards - 1);
-    life(plan, &per_shard, &mut table).await?;
-    if plan.burst {
-        let scene = Scene::new(plan, plan.shards, Guilds::Big).await?;
-        let agent = scene.start().await?.0;
-        let resident = scene.resident_after_traffic(plan, &agent).await?;
-        table.size("resident a shard, after a READY burst with guilds of 1 MB", 100.0, per_shard(resident));
-        scene.end(agent, "lost in the burst", &mut table).await?;
+    let per_shard = |resident: u64| plan.per_shard(resident, base);
+    let plain = life(plan, &per_shard, &mut table).await?;
+    if plan.more {
+        burst(plan, &per_shard, &mut table).await?;
+        tls(plan, plain, &mut table).await?;
     }
     Ok(table.rows)
 }
 
 /// Resident KiB of an agent with one shard, which is as good as none.
-async fn base(plan: &Plan) -> anyhow::Result<u64> {
-    let scene = Scene::new(plan, 1, Guilds::Usual).await?;
+async fn base(plan: &Plan, wire: Wire) -> anyhow::Result<u64> {
+    let scene = Scene::new(plan, 1, Guilds::Usual, wire).await?;
     let agent = scene.start().await?.0;
     scene.resident_after_traffic(plan, &agent).await
 }
 
+async fn burst(plan: &Plan, per_shard: &impl Fn(u64) -> f64, table: &mut Table) -> anyhow::Result<()> {
+    let scene = Scene::new(plan, plan.shards, Guilds::Big, Wire::Plain).await?;
+    let agent = scene.start().await?.0;
+    let resident = scene.resident_after_traffic(plan, &agent).await?;
+    table.size("resident a shard, after a READY burst with guilds of 1 MB", 100.0, per_shard(resident));
+    scene.end(agent, "lost in the burst", table).await
+}
+
+/// What TLS adds to `plain` KiB a shard.
+async fn tls(plan: &Plan, plain: f64, table: &mut Table) -> anyhow::Result<()> {
+    let base = base(plan, Wire::Tls).await?;
+    let scene = Scene::new(plan, plan.shards, Guilds::Usual, Wire::Tls).await?;
+    let agent = scene.start().await?.0;
+    let resident = scene.resident_after_traffic(plan, &agent).await?;
+    table.size("TLS adds a shard, after traffic", 25.0, plan.per_shard(resident, base) - plain);
+    scene.end(agent, "lost over TLS", table).await
+}
+
 async fn starting(plan: &Plan, table: &mut Table) -> anyhow::Result<()> {
-    let scene = Scene::new(plan, plan.shards, Guilds::Few).await?;
+    let scene = Scene::new(plan, plan.shards, Guilds::Few, Wire::Plain).await?;
     let (agent, took) = scene.start().await?;
     let limit = plan.shortest();
     let ratio = took.as_secs_f64() / limit.as_secs_f64();
@@ -162,10 +189,12 @@ async fn starting(plan: &Plan, table: &mut Table) -> anyhow::Result<()> {
     scene.end(agent, "lost in the start", table).await
 }
 
-async fn life(plan: &Plan, per_shard: &impl Fn(u64) -> f64, table: &mut Table) -> anyhow::Result<()> {
-    let scene = Scene::new(plan, plan.shards, Guilds::Usual).await?;
+/// Returns the resident KiB a shard after traffic.
+async fn life(plan: &Plan, per_shard: &impl Fn(u64) -> f64, table: &mut Table) -> anyhow::Result<f64> {
+    let scene = Scene::new(plan, plan.shards, Guilds::Usual, Wire::Plain).await?;
     let agent = scene.start().await?.0;
-    table.size("resident a shard, after traffic", 64.0, per_shard(scene.resident_after_traffic(plan, &agent).await?));
+    let plain = per_shard(scene.resident_after_traffic(plan, &agent).await?);
+    table.size("resident a shard, after traffic", 64.0, plain);
 
     scene.sandbox.set_rate(scene.rate);
     sleep(plan.traffic / 2).await;
@@ -193,11 +222,12 @@ async fn life(plan: &Plan, per_shard: &impl Fn(u64) -> f64, table: &mut Table) -
     sleep(plan.traffic / 2).await;
     let resident = resident(&agent)?;
     table.size("resident a shard, after the restart", 64.0, per_shard(resident));
-    scene.end(agent, "lost in reset, restart and kill", table).await
+    scene.end(agent, "lost in reset, restart and kill", table).await?;
+    Ok(plain)
 }
 
 impl Scene {
-    async fn new(plan: &Plan, shards: u32, guilds: Guilds) -> anyhow::Result<Self> {
+    async fn new(plan: &Plan, shards: u32, guilds: Guilds, wire: Wire) -> anyhow::Result<Self> {
         let guild_size = GuildSize { bytes: 4_000, big_bytes: BIG_BYTES, ..GuildSize::default() };
         let big_every = if guilds == Guilds::Big { BIG_EVERY } else { 0 };
         // Where guilds are many the sandbox, which is one thread, reads identifies late: there the agent has room.
@@ -215,12 +245,18 @@ impl Scene {
             // The level changes nothing for who reads it, and this machine runs both sides.
             zlib_level: 1,
             strict: true,
+            tls: wire == Wire::Tls,
             ..SandboxConfig::default()
         })
         .await?;
         let data = TempDir::new()?;
         let mut config = config(&sandbox, &data, shards);
         config.gateway.identify_interval = interval;
+        if let Some(authority) = sandbox.ca_pem() {
+            let file = data.path().join("ca.pem");
+            fs::write(&file, authority)?;
+            config.gateway.ca_file = Some(Authorities::read(file).map_err(anyhow::Error::msg)?);
+        }
         let patience = PATIENCE + plan.shortest() * 2;
         Ok(Self { sandbox, config, shards, rate: Rate::PerSecond(plan.rate), guilds, patience, _data: data })
     }

@@ -7,5 +7,6 @@ mod refusals;
 mod restart;
 mod scale;
 mod setup;
+mod stages;
 mod supervision;
 mod tls;

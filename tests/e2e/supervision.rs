@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pilothouse_agent::pipeline::Event;
-use pilothouse_agent::sinks::{Sink, SinkReport};
+use pilothouse_agent::sinks::{Seat, Sink, SinkReport};
 use pilothouse_sandbox::Sandbox;
 use pilothouse_tests::LoneWorker;
 use tempfile::TempDir;
@@ -45,7 +45,7 @@ async fn a_shard_that_panics_comes_back_and_nobody_loses_an_event() {
     let panics = Arc::new(AtomicBool::new(false));
     let sinks = {
         let (sandbox, panics) = (Arc::clone(&sandbox), Arc::clone(&panics));
-        Arc::new(move || {
+        Arc::new(move |_: &Seat| {
             let sink = Panicking { sandbox: Arc::clone(&sandbox), panics: Arc::clone(&panics) };
             Ok(vec![Box::new(sink) as Box<dyn Sink>])
         })

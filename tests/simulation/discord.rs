@@ -1,6 +1,6 @@
 //! The scripted Discord: sessions with their replay, identify rules, and a ledger of what it sent.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -10,7 +10,6 @@ const WINDOW: Duration = Duration::from_secs(5);
 
 /// A session as Discord sees it.
 struct Session {
-    shard: u32,
     seq: u64,
     /// What can be replayed: sequence and event.
     replay: VecDeque<(u64, u64)>,
@@ -23,9 +22,11 @@ struct Session {
 /// Discord, for one token.
 pub(crate) struct Discord {
     /// By number; `s7` is the id of session 7.
-    sessions: BTreeMap<u64, Session>,
-    /// Connections that neither side has left.
-    connections: BTreeSet<u64>,
+    sessions: HashMap<u64, Session>,
+    /// The live sessions of each shard, oldest first.
+    of_shard: HashMap<u32, Vec<u64>>,
+    /// Connections that neither side has left, each with the session that it carries.
+    connections: HashMap<u64, Option<u64>>,
     created: u64,
     events: u64,
     last_identify: BTreeMap<u32, Instant>,
@@ -34,14 +35,15 @@ pub(crate) struct Discord {
     budget: u32,
     resets_at: Instant,
     /// Events that the client does not have yet, with the session that must bring them.
-    owed: BTreeMap<u64, u64>,
+    owed: HashMap<u64, u64>,
 }
 
 impl Discord {
     pub(crate) fn new(max_concurrency: u32, budget: u32, resets_at: Instant) -> Self {
         Self {
-            sessions: BTreeMap::new(),
-            connections: BTreeSet::new(),
+            sessions: HashMap::new(),
+            of_shard: HashMap::new(),
+            connections: HashMap::new(),
             created: 0,
             events: 0,
             last_identify: BTreeMap::new(),
@@ -49,18 +51,18 @@ impl Discord {
             identifies_left: budget,
             budget,
             resets_at,
-            owed: BTreeMap::new(),
+            owed: HashMap::new(),
         }
     }
 
     /// A client has connected.
     pub(crate) fn connect(&mut self, connection: u64) {
-        self.connections.insert(connection);
+        self.connections.insert(connection, None);
     }
 
     /// Takes in what a client wrote at `now` on a connection.
     pub(crate) fn hear(&mut self, connection: u64, shard: u32, text: &str, now: Instant) -> Vec<String> {
-        if !self.connections.contains(&connection) {
+        if !self.connections.contains_key(&connection) {
             return Vec::new();
         }
         let payload: Value = serde_json::from_str(text).expect("clients send JSON");
@@ -86,14 +88,16 @@ impl Discord {
         if let Some(last) = self.last_identify.insert(bucket, now) {
             assert!(now - last >= WINDOW, "two identifies in bucket {bucket} only {:?} apart", now - last);
         }
-        let given_up = self.sessions.values().any(|session| session.shard == shard && session.known);
+        let given_up = self.of_shard(shard).iter().any(|id| self.sessions[id].known);
         assert!(!given_up, "shard {shard} gives up a session that could be resumed");
         self.invalidate(shard);
         self.created += 1;
         let ready =
             json!({"session_id": format!("s{}", self.created), "resume_gateway_url": "ws://resume", "guilds": []});
-        let session = Session { shard, seq: 1, replay: VecDeque::new(), connection: Some(connection), known: false };
+        let session = Session { seq: 1, replay: VecDeque::new(), connection: Some(connection), known: false };
         self.sessions.insert(self.created, session);
+        self.of_shard.entry(shard).or_default().push(self.created);
+        self.connections.insert(connection, Some(self.created));
         vec![json!({"t": "READY", "s": 1, "op": 0, "d": ready}).to_string()]
     }
 
@@ -101,10 +105,14 @@ impl Discord {
     fn resume(&mut self, connection: u64, data: &Value) -> Vec<String> {
         let from = data["seq"].as_u64().expect("a resume has a sequence");
         let id = data["session_id"].as_str().and_then(|id| id.strip_prefix('s')?.parse().ok());
-        let Some(session) = self.sessions.get_mut(&id.expect("a resume has a session")) else {
+        let id = id.expect("a resume has a session");
+        let Some(session) = self.sessions.get_mut(&id) else {
             return vec![json!({"op": 9, "d": false}).to_string()];
         };
-        session.connection = Some(connection);
+        if let Some(former) = session.connection.replace(connection) {
+            self.connections.insert(former, None);
+        }
+        self.connections.insert(connection, Some(id));
         session.replay.retain(|(seq, _)| *seq > from);
         let replay = session.replay.iter().map(|(seq, event)| dispatch(*seq, *event));
         let mut answers: Vec<String> = replay.collect();
@@ -122,25 +130,32 @@ impl Discord {
 
     /// An event for a shard: its connection and payload, if it is connected. Sessions that wait to be resumed keep it.
     pub(crate) fn send(&mut self, shard: u32) -> Option<(u64, String)> {
-        let (id, session) = self.sessions.iter_mut().rev().find(|(_, session)| session.shard == shard)?;
+        let id = self.of_shard(shard).last().copied()?;
+        let session = self.sessions.get_mut(&id)?;
         self.events += 1;
         session.seq += 1;
         session.replay.push_back((session.seq, self.events));
-        self.owed.insert(self.events, *id);
+        self.owed.insert(self.events, id);
         Some((session.connection?, dispatch(session.seq, self.events)))
     }
 
     /// A connection is gone; its session waits.
     pub(crate) fn disconnect(&mut self, connection: u64) {
-        self.connections.remove(&connection);
         if let Some(session) = self.session_of(connection) {
             session.connection = None;
         }
+        self.connections.remove(&connection);
     }
 
     /// The sessions of a shard are gone: what is owed of them can never come.
     pub(crate) fn invalidate(&mut self, shard: u32) {
-        self.sessions.retain(|_, session| session.shard != shard);
+        for id in self.of_shard.remove(&shard).unwrap_or_default() {
+            let connection = self.sessions.remove(&id).and_then(|session| session.connection);
+            connection
+                .and_then(|connection| self.connections.get_mut(&connection))
+                .into_iter()
+                .for_each(|it| *it = None);
+        }
         self.owed.retain(|_, session| self.sessions.contains_key(session));
     }
 
@@ -160,7 +175,12 @@ impl Discord {
     }
 
     fn session_of(&mut self, connection: u64) -> Option<&mut Session> {
-        self.sessions.values_mut().find(|session| session.connection == Some(connection))
+        let id = self.connections.get(&connection).copied().flatten()?;
+        self.sessions.get_mut(&id)
+    }
+
+    fn of_shard(&self, shard: u32) -> &[u64] {
+        self.of_shard.get(&shard).map_or(&[], Vec::as_slice)
     }
 }
 

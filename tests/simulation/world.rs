@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::discord::Discord;
 
 /// How much happens.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     pub(crate) shards: u32,
     pub(crate) max_concurrency: u32,
@@ -42,7 +42,7 @@ enum Event {
 }
 
 /// A connection as the client's driver has it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Link {
     id: u64,
     open: bool,
@@ -53,6 +53,10 @@ struct Shard {
     link: Option<Link>,
     /// Counts sessions, so that what was stored of one is not told to the next.
     session: u64,
+    /// The last sequence that was delivered of the session, and the last that was stored.
+    delivered: u64,
+    stored: u64,
+    is_active: bool,
     /// What goes one way on one connection stays in order.
     down_at: Instant,
     up_at: Instant,
@@ -70,6 +74,8 @@ pub(crate) struct World {
     queue: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     queued: u64,
     shards: Vec<Shard>,
+    /// Shards that are active.
+    active: u32,
     permits: Permits,
     discord: Discord,
     /// Messages to the fleet and back stay in order, too.
@@ -91,6 +97,9 @@ impl World {
             machine: Machine::new(id, Arc::clone(&generation), None, random.u64(..)),
             link: None,
             session: 0,
+            delivered: 0,
+            stored: 0,
+            is_active: false,
             down_at: start,
             up_at: start,
             timer: None,
@@ -105,6 +114,7 @@ impl World {
             queue: BinaryHeap::new(),
             queued: 0,
             shards,
+            active: 0,
             permits: permits(size, 100_000, start),
             discord: Discord::new(size.max_concurrency, 100_000, start + DAY),
             to_fleet_at: start,
@@ -149,7 +159,7 @@ impl World {
     }
 
     fn is_calm(&self) -> bool {
-        self.discord.owed() == 0 && self.shards.iter().all(|shard| shard.machine.state() == ShardState::Active)
+        self.discord.owed() == 0 && self.active == self.size.shards
     }
 
     fn describe(&self) -> String {
@@ -181,6 +191,8 @@ impl World {
             Event::ToShard(id, dial) => self.tell(id, if dial { Input::Dial } else { Input::Permit }),
             Event::Stored(id, session, seq) => {
                 if self.shards[id as usize].session == session {
+                    let stored = &mut self.shards[id as usize].stored;
+                    *stored = seq.max(*stored);
                     self.tell(id, Input::Stored(seq));
                 }
             }
@@ -209,7 +221,11 @@ impl World {
             return;
         }
         let header = frame::sniff(text.as_bytes()).expect("Discord sends payloads");
-        self.shards[id as usize].machine.handle(Input::Payload(text.as_bytes(), header), self.now);
+        // As the driver does it: the short way first.
+        match self.shards[id as usize].machine.next_event(header) {
+            Some(seq) => self.delivered(id, seq, text),
+            None => self.shards[id as usize].machine.handle(Input::Payload(text.as_bytes(), header), self.now),
+        }
         self.perform_all(id, Some(text));
     }
 
@@ -228,10 +244,37 @@ impl World {
         while let Some(output) = self.shards[id as usize].machine.poll_output() {
             self.perform(id, output, payload);
         }
+        self.check(id);
         let Some(until) = self.shards[id as usize].machine.wait().map(|wait| wait.until.max(self.now)) else { return };
         if self.shards[id as usize].timer.is_none_or(|timer| until < timer) {
             self.shards[id as usize].timer = Some(until);
             self.at(until, Event::ShardTimer(id));
+        }
+    }
+
+    /// What holds of a shard after every step.
+    fn check(&mut self, id: u32) {
+        let (seed, at) = (self.seed, self.now - self.start);
+        let shard = &mut self.shards[id as usize];
+        let state = shard.machine.state();
+        let is_open = shard.link.is_some_and(|link| link.open);
+        let fits = match state {
+            ShardState::Active | ShardState::Identifying | ShardState::Resuming => is_open,
+            ShardState::Connecting => shard.link.is_some(),
+            ShardState::Backoff | ShardState::Stopped | ShardState::Fatal => shard.link.is_none(),
+            ShardState::Queued | ShardState::Held => true,
+        };
+        assert!(fits, "seed {seed}, {at:?}: shard {id} is {state} with {:?}", shard.link);
+        let waits = shard.machine.wait().is_some() || (state == ShardState::Queued && !is_open);
+        assert!(waits, "seed {seed}, {at:?}: shard {id} is {state} and waits for nothing");
+        if let Some(session) = shard.machine.session() {
+            let known = (session.received, session.stored);
+            let expected = (shard.delivered, shard.stored);
+            assert_eq!(known, expected, "seed {seed}, {at:?}: shard {id}: received and stored");
+        }
+        let is_active = state == ShardState::Active;
+        if std::mem::replace(&mut shard.is_active, is_active) != is_active {
+            self.active = if is_active { self.active + 1 } else { self.active - 1 };
         }
     }
 
@@ -244,6 +287,7 @@ impl World {
                 self.after(5..200, Event::Dialled(id, self.links));
             }
             Output::Send(text) => {
+                self.check_sent(id, &text);
                 let link = self.shards[id as usize].link.expect("a machine sends on a connection only");
                 // Only identifies are paced to the millisecond: their way takes no time, so that spacing is exact.
                 let delay = if text.contains("\"op\":2") { 0 } else { self.random.u64(1..40) };
@@ -256,10 +300,11 @@ impl World {
                     self.discord.disconnect(link.id);
                 }
             }
-            Output::Deliver(_, seq) => self.delivered(id, seq, payload.expect("a delivery comes with a payload")),
+            Output::Deliver(_, seq, _) => self.delivered(id, seq, payload.expect("a delivery comes with a payload")),
             Output::SessionStarted => {
                 let shard = &mut self.shards[id as usize];
                 shard.session += 1;
+                (shard.delivered, shard.stored) = (0, 0);
                 self.discord.known(shard.link.map_or(0, |link| link.id));
             }
             Output::RequestPermit => self.post(Event::ToFleet(id, 0)),
@@ -272,8 +317,18 @@ impl World {
         }
     }
 
+    /// Discord forgets what a heartbeat or a resume admits to: never more than is stored.
+    fn check_sent(&self, id: u32, text: &str) {
+        let payload: Value = serde_json::from_str(text).expect("JSON");
+        let admitted = payload["d"]["seq"].as_u64().or(payload["d"].as_u64()).unwrap_or(0);
+        let stored = self.shards[id as usize].stored;
+        assert!(admitted <= stored, "seed {}: shard {id} admits to {admitted}, stored is {stored}", self.seed);
+    }
+
     /// The bot confirms after a while, and the store has it a little later.
     fn delivered(&mut self, id: u32, seq: u64, payload: &str) {
+        let before = std::mem::replace(&mut self.shards[id as usize].delivered, seq);
+        assert!(seq == before + 1, "seed {}: shard {id} delivers {seq} after {before}", self.seed);
         let payload: Value = serde_json::from_str(payload).expect("JSON");
         self.discord.received(payload["d"]["event"].as_u64().unwrap_or(0));
         self.after(200..400, Event::Stored(id, self.shards[id as usize].session, seq));

@@ -1,5 +1,6 @@
 //! What the tests that span crates share: an agent beside a sandbox, in this process or as the real program.
 
+pub mod brokers;
 mod lone;
 
 pub use lone::LoneWorker;
@@ -10,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pilothouse_agent::agent::{self, Failure};
-use pilothouse_agent::config::{Compression, Config, HttpConfig, ShardCount, SinkConfig};
+use pilothouse_agent::config::{Compression, Config, HttpConfig, ShardCount, SinkConfig, StagesConfig};
 use pilothouse_sandbox::Sandbox;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -104,13 +105,14 @@ impl AgentProcess {
     }
 
     fn command(config: &Config) -> Command {
-        let SinkConfig::Http(http) = &config.sinks[0];
+        let SinkConfig::Http(http) = &config.sinks[0] else { panic!("the sandbox's bot is told over HTTP") };
         let ShardCount::Count(shards) = config.shards else { panic!("tests choose their shard count") };
         let file = config.data_dir.join("pilothouse.toml");
         let interval = config.gateway.identify_interval.as_millis();
         let ca_file = config.gateway.ca_file.as_ref().map(|ca| format!("ca_file = {:?}\n", ca.path()));
         let ca_file = ca_file.unwrap_or_default();
-        std::fs::write(&file, format!("[gateway]\nidentify_interval = \"{interval}ms\"\n{ca_file}"))
+        let stages = stages(&config.stages);
+        std::fs::write(&file, format!("[gateway]\nidentify_interval = \"{interval}ms\"\n{ca_file}{stages}"))
             .expect("the data folder is there");
         let mut command = Command::new(program("pilothouse-agent"));
         command
@@ -167,6 +169,14 @@ impl Drop for AgentProcess {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The stages as a table of the configuration's file.
+fn stages(config: &StagesConfig) -> String {
+    let StagesConfig { enabled, prefixes, drop } = config;
+    let enabled: Vec<&str> = enabled.iter().map(|name| name.name()).collect();
+    let drop: Vec<&str> = drop.names().collect();
+    format!("[stages]\nenabled = {enabled:?}\nprefixes = {prefixes:?}\ndrop = {drop:?}\n")
 }
 
 /// A program of this workspace, built beside the test that asks.

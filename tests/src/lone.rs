@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use pilothouse_agent::config::{Compression, Secret};
+use pilothouse_agent::config::{Compression, Secret, StagesConfig};
 use pilothouse_agent::fleet::permits::PermitInput;
 use pilothouse_agent::gateway::session::{Generation, Timeouts};
 use pilothouse_agent::shard::handle::ToWorker;
-use pilothouse_agent::shard::worker::{self, Plan};
-use pilothouse_agent::sinks::SinkFactory;
+use pilothouse_agent::shard::worker::{self, Plan, Start};
+use pilothouse_agent::sinks::{Seat, SinkFactory};
 use pilothouse_agent::store::Store;
 use pilothouse_sandbox::Sandbox;
 use tempfile::TempDir;
@@ -31,9 +31,10 @@ impl LoneWorker {
         tokio::spawn(async move { while sampled.recv().await.is_some() {} });
         let worker = worker::spawn(Plan {
             agent: "test".to_owned(),
-            worker: 0,
-            shards: (0..total).map(|shard| (shard, None)).collect(),
+            seat: Seat { worker: 0, owns: Arc::new(|_| true) },
+            shards: (0..total).map(|id| Start { id, session: None, guilds: None }).collect(),
             generation: Arc::new(generation(sandbox, total)),
+            stages: StagesConfig::default(),
             sinks,
             tls: Arc::new(no_tls()),
             max_unconfirmed: 256,

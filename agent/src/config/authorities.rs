@@ -1,16 +1,17 @@
 //! Certificate authorities of a PEM file, read when the configuration is: what is wrong with the file is told then.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 /// At least one authority.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Authorities {
     path: PathBuf,
+    pem: String,
     roots: RootCertStore,
 }
 
@@ -27,7 +28,11 @@ impl Authorities {
             let certificate = certificate.map_err(|err| format!("the file is no PEM: {err}"))?;
             roots.add(certificate).map_err(|err| format!("certificate {} of the file: {err}", index + 1))?;
         }
-        if roots.is_empty() { Err("the file holds no certificate".to_owned()) } else { Ok(Self { path, roots }) }
+        if roots.is_empty() {
+            Err("the file holds no certificate".to_owned())
+        } else {
+            Ok(Self { path, pem: String::from_utf8_lossy(&pem).into_owned(), roots })
+        }
     }
 
     /// The file.
@@ -35,9 +40,21 @@ impl Authorities {
         &self.path
     }
 
+    /// What the file holds.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
     /// What to trust.
     pub fn roots(&self) -> &RootCertStore {
         &self.roots
+    }
+}
+
+/// The file may hold a key beside its certificates.
+impl fmt::Debug for Authorities {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} authorities of {}", self.roots.len(), self.path.display())
     }
 }
 

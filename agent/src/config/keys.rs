@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::value::{Raw, Rejected, quoted, quoted_duration, url};
-use super::{Authorities, Compression, Config, HttpConfig, LogFormat, RouteBy, Secret, ShardCount, intents};
+use super::value::{Raw, Rejected, quoted, quoted_bytes, quoted_duration, shown_duration, url};
+use super::{Authorities, Compression, Config, LogFormat, Secret, ShardCount, WhenFull, intents, stages};
+use crate::gateway::kind::EventKind;
 
 /// One setting of a `T`.
 #[derive(Debug)]
@@ -33,11 +34,9 @@ pub struct Key<T: 'static> {
 
 /// A setting of the agent.
 pub type Agent = Key<Config>;
-/// A setting of a sink.
-pub type Sink = Key<HttpConfig>;
 
 impl<T> Key<T> {
-    const fn new(
+    pub(super) const fn new(
         name: &'static str,
         about: &'static str,
         allowed: &'static str,
@@ -47,7 +46,7 @@ impl<T> Key<T> {
         Self { name, env: None, flag: None, about, allowed, otherwise: None, example: "", secret: false, set, get }
     }
 
-    const fn env(self, variable: &'static str) -> Self {
+    pub(super) const fn env(self, variable: &'static str) -> Self {
         Self { env: Some(variable), ..self }
     }
 
@@ -55,16 +54,20 @@ impl<T> Key<T> {
         Self { flag: Some(flag), ..self }
     }
 
-    const fn otherwise(self, words: &'static str, example: &'static str) -> Self {
+    pub(super) const fn otherwise(self, words: &'static str, example: &'static str) -> Self {
         Self { otherwise: Some(words), example, ..self }
     }
 
-    const fn secret(self) -> Self {
+    pub(super) const fn secret(self) -> Self {
         Self { secret: true, ..self }
     }
 }
 
-const DURATION: &str = "a time such as 250ms, 5s or 1m, from 1ms to 10m";
+pub(super) const DURATION: &str = "a time such as 250ms, 5s or 1m, from 1ms to 10m";
+
+pub(super) const SIZE: &str = "a size such as 512MiB or 4GiB";
+const AGE: &str = "a time such as 10m, 24h or 0s, up to 720h";
+const LONGEST_AGE: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// What is left of an identify when everything else is in it.
 const PRESENCE_BYTES: usize = 3_072;
@@ -74,21 +77,33 @@ pub(super) fn last(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
-fn put<T>(place: &mut T, value: Result<T, Rejected>) -> Result<(), Rejected> {
+pub(super) fn put<T>(place: &mut T, value: Result<T, Rejected>) -> Result<(), Rejected> {
     *place = value?;
     Ok(())
 }
 
-fn duration(raw: &Raw) -> Result<Duration, Rejected> {
+pub(super) fn duration(raw: &Raw) -> Result<Duration, Rejected> {
     raw.duration(Duration::from_millis(1)..=Duration::from_secs(600))
 }
 
-fn secret(raw: &Raw) -> Result<Option<Secret>, Rejected> {
+pub(super) fn secret(raw: &Raw) -> Result<Option<Secret>, Rejected> {
     raw.header().map(|text| Some(Secret::new(text)))
 }
 
-fn hidden(secret: Option<&Secret>) -> Option<String> {
+pub(super) fn hidden(secret: Option<&Secret>) -> Option<String> {
     secret.map(|secret| quoted(&secret.to_string()))
+}
+
+/// `INTERACTION_CREATE=3s`
+fn expiry(item: &str) -> Result<(EventKind, Duration), Rejected> {
+    let (name, limit) =
+        item.split_once('=').ok_or_else(|| Rejected::because(format!("{item}: the time is missing")))?;
+    let kind = EventKind::of(name.trim().as_bytes());
+    if kind == EventKind::OTHER {
+        return Err(Rejected::because(format!("{} is no type of event that Discord documents", name.trim())));
+    }
+    let limit = Raw::One(limit.to_owned()).duration(Duration::from_millis(1)..=LONGEST_AGE)?;
+    Ok((kind, limit))
 }
 
 /// The settings of the agent: those of the root table first, then table by table.
@@ -151,7 +166,7 @@ pub static KEYS: &[Agent] = &[
     .flag("api-version"),
     Agent::new(
         "compression",
-        "How Discord compresses what it sends.",
+        "How Discord compresses what it sends. zlib's window takes 48 KiB of memory a shard, zstd's 250 to 750 KiB.",
         "zlib, zstd or none",
         |config, raw| put(&mut config.compression, raw.choice(&COMPRESSIONS)),
         |config| named(&COMPRESSIONS, config.compression),
@@ -357,77 +372,93 @@ pub static KEYS: &[Agent] = &[
         |config| config.gateway.ca_file.as_ref().map(|ca| quoted(&ca.path().to_string_lossy())),
     )
     .otherwise("none, the public authorities alone", "\"/etc/pilothouse/ca.pem\""),
-];
-
-/// The settings of one `[[sinks]]`.
-pub static SINK_KEYS: &[Sink] = &[
-    Sink::new(
-        "kind",
-        "How events are delivered. `http`: POST `{\"payload\":{op,t,s,d},\"shardId\":n}`.",
-        "http",
-        |_, raw| raw.choice(&[("http", ())]),
-        |_| Some(quoted("http")),
+    Agent::new(
+        "spool.max_size",
+        "Disk that the events of one sink may take while its bot is behind. 0: no spool; then sockets are held.",
+        SIZE,
+        |config, raw| put(&mut config.spool.max_bytes, raw.bytes()),
+        |config| Some(quoted_bytes(config.spool.max_bytes)),
     ),
-    Sink::new(
-        "name",
-        "Its name, on consoles and in metrics.",
-        "up to 64 letters, digits, dots, dashes and underscores",
-        |sink, raw| put(&mut sink.name, raw.name()),
-        |sink| Some(quoted(&sink.name)),
+    Agent::new(
+        "spool.reserve",
+        "Disk that stays free for others; below it nothing is spooled and sockets are held.",
+        SIZE,
+        |config, raw| put(&mut config.spool.reserve_bytes, raw.bytes()),
+        |config| Some(quoted_bytes(config.spool.reserve_bytes)),
     ),
-    Sink::new(
-        "urls",
-        "Where events go; a guild always goes to the same one. The variable makes or changes the sink named `http`; so does `EVENT_LISTENER_URL`, if it is not set.",
-        "http or https URLs, with commas between them or as a list",
-        |sink, raw| {
-            let urls: Result<Vec<String>, Rejected> = raw.list().iter().map(|text| url(text)).collect();
-            sink.urls = urls?;
-            if sink.urls.is_empty() { Err(Rejected::default()) } else { Ok(()) }
-        },
-        |sink| {
-            let urls: Vec<String> = sink.urls.iter().map(|text| quoted(text)).collect();
-            (!urls.is_empty()).then(|| format!("[{}]", urls.join(", ")))
-        },
-    )
-    .env("EVENT_HANDLER_URLS")
-    .otherwise("none, it must be set", "[\"http://127.0.0.1:8080/events\"]"),
-    Sink::new(
-        "authorization",
-        "The `authorization` header of each delivery.",
-        "a text of printable ASCII characters",
-        |sink, raw| put(&mut sink.authorization, secret(raw)),
-        |sink| hidden(sink.authorization.as_ref()),
-    )
-    .otherwise("the agent's `authorization`", "\"…\"")
-    .secret(),
-    Sink::new(
-        "route_by",
-        "What chooses the URL of an event: its guild (by shard where it has none), or its shard.",
-        "guild or shard",
-        |sink, raw| put(&mut sink.route_by, raw.choice(&ROUTES)),
-        |sink| named(&ROUTES, sink.route_by),
+    Agent::new(
+        "spool.when_full",
+        "A spool nearly full. `drop_class`: presence and typing are dropped from 80 %, what can be asked for again from 95 %, counted; messages, interactions and the like never: their sockets are held. `hold`: nothing is dropped.",
+        "drop_class or hold",
+        |config, raw| put(&mut config.spool.when_full, raw.choice(&WHEN_FULL)),
+        |config| named(&WHEN_FULL, config.spool.when_full),
     ),
-    Sink::new(
-        "concurrency",
-        "Requests in flight for each URL and worker.",
-        "a whole number from 1 to 4096",
-        |sink, raw| put(&mut sink.concurrency, raw.whole(1..=4096)),
-        |sink| Some(sink.concurrency.to_string()),
-    ),
-    Sink::new(
-        "timeout",
-        "Longest wait for an answer; then the event is sent again.",
+    Agent::new(
+        "spool.after",
+        "An event that a sink has not confirmed after this time goes to its spool, with everything behind it.",
         DURATION,
-        |sink, raw| put(&mut sink.timeout, duration(raw)),
-        |sink| Some(quoted_duration(sink.timeout)),
+        |config, raw| put(&mut config.spool.after, duration(raw)),
+        |config| Some(quoted_duration(config.spool.after)),
+    ),
+    Agent::new(
+        "spool.drain_rate",
+        "Events a second by which a backlog shrinks, of each route and worker, so that a bot that returns is not drowned.",
+        "a whole number from 1 to 1000000",
+        |config, raw| put(&mut config.spool.drain_rate, raw.whole(1..=1_000_000)),
+        |config| Some(config.spool.drain_rate.to_string()),
+    ),
+    Agent::new(
+        "spool.max_age",
+        "Older events are not delivered from the spool, but counted as expired. 0s: they are, however old.",
+        AGE,
+        |config, raw| {
+            let age = raw.duration(Duration::ZERO..=LONGEST_AGE)?;
+            config.spool.max_age = (age > Duration::ZERO).then_some(age);
+            Ok(())
+        },
+        |config| Some(quoted_duration(config.spool.max_age.unwrap_or_default())),
+    ),
+    Agent::new(
+        "spool.expiry",
+        "The same for single types: an interaction cannot be answered after 3 s, for example.",
+        "types with times: INTERACTION_CREATE=3s, TYPING_START=10s",
+        |config, raw| put(&mut config.spool.expiry, raw.list().iter().map(|item| expiry(item)).collect()),
+        |config| {
+            let shown = |(kind, limit): &(EventKind, Duration)| format!("{}={}", kind.name(), shown_duration(*limit));
+            let all: Vec<String> = config.spool.expiry.iter().map(shown).collect();
+            (!all.is_empty()).then(|| quoted(&all.join(", ")))
+        },
+    )
+    .otherwise("none", "\"INTERACTION_CREATE=3s\""),
+    Agent::new(
+        "stages.enabled",
+        "What is done to events before they are delivered. `guild_lifecycle`: a GUILD_CREATE is left only where the bot was added; of a guild that READY listed it becomes GUILD_LOADED_DD, of one that comes again GUILD_CREATE_AVAILABLE; a GUILD_DELETE with `unavailable` becomes GUILD_UNAVAILABLE. `message_update`: an update that changes no more than embeds is dropped. `message_prefix`: of messages only those with a prefix or a mention of the bot are kept. `drop`: types are dropped. Each can be switched live: `stage NAME on|off`.",
+        "names of stages, with commas between them or as a list: guild_lifecycle, message_update, message_prefix, drop",
+        |config, raw| put(&mut config.stages.enabled, stages::enabled(raw)),
+        |config| Some(stages::shown(config.stages.enabled.iter().map(|name| name.name()))),
+    )
+    .env("PILOTHOUSE_STAGES"),
+    Agent::new(
+        "stages.prefixes",
+        "For `message_prefix`: how messages begin that are kept. In a list a prefix is taken with its blanks.",
+        "texts that are not empty, with commas between them or as a list",
+        |config, raw| put(&mut config.stages.prefixes, stages::prefixes(raw)),
+        |config| Some(stages::shown(config.stages.prefixes.iter().map(String::as_str))),
+    ),
+    Agent::new(
+        "stages.drop",
+        "For `drop`: the types that are dropped, as the bot would see them: GUILD_CREATE_AVAILABLE and GUILD_UNAVAILABLE are among them where `guild_lifecycle` is on.",
+        "names of event types, with commas between them or as a list, such as PRESENCE_UPDATE, TYPING_START",
+        |config, raw| put(&mut config.stages.drop, stages::kinds(raw)),
+        |config| Some(stages::shown(config.stages.drop.names())),
     ),
 ];
 
 const COMPRESSIONS: [(&str, Compression); 3] =
     [("zlib", Compression::Zlib), ("zstd", Compression::Zstd), ("none", Compression::None)];
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-const ROUTES: [(&str, RouteBy); 2] = [("guild", RouteBy::Guild), ("shard", RouteBy::Shard)];
+const WHEN_FULL: [(&str, WhenFull); 2] = [("drop_class", WhenFull::DropClass), ("hold", WhenFull::Hold)];
 
-fn named<T: PartialEq>(names: &[(&str, T)], value: T) -> Option<String> {
+pub(super) fn named<T: PartialEq>(names: &[(&str, T)], value: T) -> Option<String> {
     names.iter().find(|(_, named)| *named == value).map(|(name, _)| quoted(name))
 }

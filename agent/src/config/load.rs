@@ -8,18 +8,28 @@ use std::time::Duration;
 use std::{fs, slice};
 
 use pilothouse_shared::paths;
+use pilothouse_shared::stage::StageName;
 
+use super::broker_keys::{AMQP_KEYS, NATS_KEYS, amqp_defaults, nats_defaults};
 use super::file::{self, Document, Setting};
-use super::keys::{KEYS, Key, SINK_KEYS, last};
+use super::keys::{KEYS, Key, last};
 use super::nearest::nearest;
 use super::notices;
 use super::problem::{Origin, Problem, Problems};
+use super::sink_keys::{HTTP_KEYS, NDJSON_KEYS};
 use super::value::{Raw, Rejected, without_credentials};
-use super::{Config, HttpConfig, SinkConfig};
+use super::{Config, HttpConfig, NdjsonConfig, SinkConfig};
 
 /// The variable that names the file.
 pub const FILE_VARIABLE: &str = "PILOTHOUSE_CONFIG";
-const SINK_VARIABLES: [&str; 2] = ["EVENT_LISTENER_URL", "EVENT_HANDLER_URLS"];
+/// Variables that make or change a sink: the variable, the sink's name, which is also its kind, and its key. The
+/// last one set of a sink wins.
+pub(super) const SINK_VARIABLES: [(&str, &str, &str); 4] = [
+    ("EVENT_LISTENER_URL", "http", "urls"),
+    ("EVENT_HANDLER_URLS", "http", "urls"),
+    ("PILOTHOUSE_AMQP_URL", "amqp", "url"),
+    ("PILOTHOUSE_NATS_URLS", "nats", "urls"),
+];
 
 /// Where settings come from; later ones win: file, environment, flags.
 #[derive(Clone, Debug, Default)]
@@ -53,9 +63,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     for (origin, settings) in document.sinks {
         loader.sink(&origin, settings);
     }
-    let (settings, sink) = loader.environment(&sources.env);
+    let (settings, sinks) = loader.environment(&sources.env);
     loader.settings(settings);
-    loader.sink_of_variables(sink);
+    for (name, setting) in sinks {
+        loader.sink_of_variable(name, setting);
+    }
     loader.settings(flags(&sources.flags));
     loader.check_sinks();
     loader.check_together();
@@ -118,35 +130,36 @@ impl Loader {
     }
 
     fn sink(&mut self, origin: &Origin, settings: Vec<Setting>) {
-        let mut http = HttpConfig::new([""; 0]);
+        let mut sink = defaults_of(&settings);
         let refused: Vec<Problem> =
-            settings.iter().filter_map(|setting| apply(SINK_KEYS, &mut http, setting).err()).collect();
-        if self.config.sinks.iter().any(|sink| sink.name() == http.name) {
-            self.problem(origin.clone(), "name", &format!("another sink is called {} already", http.name));
+            settings.iter().filter_map(|setting| apply_to_sink(&mut sink, setting).err()).collect();
+        let name = sink.name().to_owned();
+        if self.config.sinks.iter().any(|sink| sink.name() == name) {
+            self.problem(origin.clone(), "name", &format!("another sink is called {name} already"));
         }
         self.problems.extend(refused);
-        self.origins.insert(format!("sinks.{}", http.name), origin.clone());
+        self.origins.insert(format!("sinks.{name}"), origin.clone());
         for setting in settings.into_iter().filter(|setting| !setting.raw.is_empty()) {
-            self.origins.insert(format!("sinks.{}.{}", http.name, setting.key), setting.origin);
+            self.origins.insert(format!("sinks.{name}.{}", setting.key), setting.origin);
         }
-        self.config.sinks.push(SinkConfig::Http(http));
+        self.config.sinks.push(sink);
     }
 
     fn problem(&mut self, origin: Origin, key: &str, said: &str) {
         self.problems.push(Problem { key: Some(key.to_owned()), ..Problem::new(origin, said) });
     }
 
-    /// What the environment sets: the agent's settings, and the URLs of its sink.
-    fn environment(&mut self, env: &BTreeMap<String, OsString>) -> (Vec<Setting>, Option<Setting>) {
+    /// What the environment sets: the agent's settings, and one each of the sinks that it names.
+    fn environment(&mut self, env: &BTreeMap<String, OsString>) -> (Vec<Setting>, BTreeMap<&'static str, Setting>) {
         let mut settings = Vec::new();
         for key in KEYS {
             settings.extend(key.env.and_then(|variable| self.variable(env, variable, key.name)));
         }
-        let mut sink = None;
-        for variable in SINK_VARIABLES {
-            sink = self.variable(env, variable, "urls").or(sink);
+        let mut sinks = BTreeMap::new();
+        for (variable, sink, key) in SINK_VARIABLES {
+            sinks.extend(self.variable(env, variable, key).map(|setting| (sink, setting)));
         }
-        (settings, sink)
+        (settings, sinks)
     }
 
     fn variable(&mut self, env: &BTreeMap<String, OsString>, variable: &str, key: &str) -> Option<Setting> {
@@ -159,15 +172,16 @@ impl Loader {
         None
     }
 
-    /// The variables make, or change, the sink called `http`.
-    fn sink_of_variables(&mut self, setting: Option<Setting>) {
-        let Some(setting) = setting else { return };
-        let known = self.config.sinks.iter_mut().find(|sink| sink.name() == "http");
-        let Some(SinkConfig::Http(http)) = known else {
-            return self.sink(&setting.origin.clone(), vec![setting]);
+    /// A variable makes, or changes, the sink that is called like its kind.
+    fn sink_of_variable(&mut self, name: &str, setting: Setting) {
+        let known = self.config.sinks.iter_mut().find(|sink| sink.name() == name && sink.kind() == name);
+        let Some(sink) = known else {
+            let origin = setting.origin.clone();
+            let kind = Setting { key: "kind".to_owned(), raw: Raw::One(name.to_owned()), origin: origin.clone() };
+            return self.sink(&origin, vec![kind, setting]);
         };
-        match apply(SINK_KEYS, http, &setting) {
-            Ok(()) => drop(self.origins.insert("sinks.http.urls".to_owned(), setting.origin)),
+        match apply_to_sink(sink, &setting) {
+            Ok(()) => drop(self.origins.insert(format!("sinks.{name}.{}", setting.key), setting.origin)),
             Err(problem) => self.problems.push(problem),
         }
     }
@@ -182,6 +196,11 @@ impl Loader {
                         listen on 127.0.0.1, or accept it with --insecure (insecure = true)";
             self.problem_with_value("listen", self.config.listen.to_string(), said);
         }
+        if self.config.stages.enabled.contains(&StageName::Drop) && self.config.stages.drop.is_empty() {
+            let said =
+                "the stage `drop` is enabled and stages.drop names no event type: name some, or leave `drop` out";
+            self.problem_with_value("stages.enabled", "drop".to_owned(), said);
+        }
         let interval = self.config.gateway.identify_interval;
         if interval < Duration::from_secs(5) && self.config.rest_url.contains("discord.com") {
             let said = "Discord demands 5s: fewer are only for a stand-in that rest_url names";
@@ -194,7 +213,8 @@ impl Loader {
         if self.has_problem("urls") {
             return;
         }
-        let without = self.config.sinks.iter().filter(|SinkConfig::Http(http)| http.urls.is_empty());
+        let without =
+            self.config.sinks.iter().filter(|sink| matches!(sink, SinkConfig::Http(http) if http.urls.is_empty()));
         let problems = without.map(|sink| {
             let origin = self.origins.get(&format!("sinks.{}", sink.name())).cloned().unwrap_or(Origin::Default);
             let said = format!("the sink {} has none: name at least one URL", sink.name());
@@ -214,8 +234,9 @@ impl Loader {
 
     fn finish(mut self) -> Result<Loaded, Problems> {
         for sink in &mut self.config.sinks {
-            let SinkConfig::Http(http) = sink;
-            http.authorization = http.authorization.take().or_else(|| self.config.authorization.clone());
+            if let SinkConfig::Http(http) = sink {
+                http.authorization = http.authorization.take().or_else(|| self.config.authorization.clone());
+            }
         }
         if self.problems.is_empty() {
             Ok(Loaded { config: self.config, origins: self.origins })
@@ -223,6 +244,38 @@ impl Loader {
             Err(Problems(self.problems))
         }
     }
+}
+
+/// A sink of the kind that its settings say; one that is not known is refused when it is applied.
+fn defaults_of(settings: &[Setting]) -> SinkConfig {
+    let kind = settings.iter().find(|setting| setting.key == "kind").and_then(|setting| setting.raw.text().ok());
+    match kind.map(str::to_lowercase).as_deref() {
+        Some("amqp") => SinkConfig::Amqp(amqp_defaults()),
+        Some("nats") => SinkConfig::Nats(nats_defaults()),
+        Some("ndjson") => SinkConfig::Ndjson(NdjsonConfig::default()),
+        _ => SinkConfig::Http(HttpConfig::new([""; 0])),
+    }
+}
+
+fn apply_to_sink(sink: &mut SinkConfig, setting: &Setting) -> Result<(), Problem> {
+    let kind = sink.kind();
+    match sink {
+        SinkConfig::Http(http) => apply_of_kind(kind, HTTP_KEYS, http, setting),
+        SinkConfig::Amqp(amqp) => apply_of_kind(kind, AMQP_KEYS, amqp, setting),
+        SinkConfig::Nats(nats) => apply_of_kind(kind, NATS_KEYS, nats, setting),
+        SinkConfig::Ndjson(ndjson) => apply_of_kind(kind, NDJSON_KEYS, ndjson, setting),
+    }
+}
+
+/// As [`apply`]; a key that is too far from any of this kind's is told with those that there are.
+fn apply_of_kind<T>(kind: &str, keys: &[Key<T>], sink: &mut T, setting: &Setting) -> Result<(), Problem> {
+    let names = || keys.iter().map(|key| key.name);
+    if names().any(|name| name == setting.key) || nearest(&setting.key, names()).is_some() {
+        return apply(keys, sink, setting);
+    }
+    let names = names().collect::<Vec<_>>().join(", ");
+    let said = format!("a sink of kind {kind} has no such setting: it has {names}");
+    Err(Problem { key: Some(setting.key.clone()), ..Problem::new(setting.origin.clone(), said) })
 }
 
 /// Sets what the setting says, or tells what is wrong with it. An empty value sets nothing.

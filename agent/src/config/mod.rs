@@ -9,7 +9,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::gateway::kind::EventKind;
+
 pub mod authorities;
+mod broker_keys;
+pub mod broker_url;
 mod file;
 pub mod intents;
 pub mod keys;
@@ -18,13 +22,19 @@ mod nearest;
 mod notices;
 pub mod problem;
 pub mod render;
+pub mod routing_key;
 pub mod secret;
+mod sink_keys;
+pub mod stages;
 mod value;
 
 pub use authorities::Authorities;
+pub use broker_url::BrokerUrl;
 pub use load::{Loaded, Sources, load};
 pub use problem::{Origin, Problem, Problems};
+pub use routing_key::RoutingKey;
 pub use secret::Secret;
+pub use stages::StagesConfig;
 
 /// Everything the agent is told.
 #[derive(Clone, Debug)]
@@ -61,6 +71,10 @@ pub struct Config {
     pub log: LogConfig,
     /// The gateway's timings and limits.
     pub gateway: GatewayConfig,
+    /// What waits on disk for a bot that is behind.
+    pub spool: SpoolConfig,
+    /// What is done to events before they are delivered.
+    pub stages: StagesConfig,
     /// Shown on every console; set by programs only.
     pub note: Option<String>,
     /// Others share the process, so that its memory tells nothing of a shard's; set by programs only.
@@ -91,6 +105,8 @@ impl Config {
             fleet: "local".to_owned(),
             log: LogConfig::default(),
             gateway: GatewayConfig::default(),
+            spool: SpoolConfig::default(),
+            stages: StagesConfig::default(),
             note: None,
             embedded: false,
             open_files: None,
@@ -100,8 +116,7 @@ impl Config {
 
     /// What to say if this many shards need more open files than there can be.
     pub fn too_few_files(&self, shards: u32) -> Option<String> {
-        let routes: u64 =
-            self.sinks.iter().map(|SinkConfig::Http(http)| http.urls.len() as u64 * u64::from(http.concurrency)).sum();
+        let routes: u64 = self.sinks.iter().map(SinkConfig::sockets).sum();
         let needed = u64::from(shards) + routes * u64::from(self.workers) + SPARE_FILES;
         let limit = self.open_files.filter(|limit| *limit < needed)?;
         Some(format!(
@@ -143,6 +158,12 @@ pub enum ShardCount {
 pub enum SinkConfig {
     /// POST to the bot's own server.
     Http(HttpConfig),
+    /// Published to a RabbitMQ exchange.
+    Amqp(AmqpConfig),
+    /// Published to a NATS JetStream stream.
+    Nats(NatsConfig),
+    /// Lines of a file.
+    Ndjson(NdjsonConfig),
 }
 
 impl SinkConfig {
@@ -150,6 +171,27 @@ impl SinkConfig {
     pub fn name(&self) -> &str {
         match self {
             Self::Http(http) => &http.name,
+            Self::Amqp(amqp) => &amqp.name,
+            Self::Nats(nats) => &nats.name,
+            Self::Ndjson(ndjson) => &ndjson.name,
+        }
+    }
+
+    /// Its `kind` in the file; also the name that it has unless it is given one.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Amqp(_) => "amqp",
+            Self::Nats(_) => "nats",
+            Self::Ndjson(_) => "ndjson",
+        }
+    }
+
+    /// Sockets that one worker's instance can have open.
+    fn sockets(&self) -> u64 {
+        match self {
+            Self::Http(http) => http.urls.len() as u64 * u64::from(http.concurrency),
+            Self::Amqp(_) | Self::Nats(_) | Self::Ndjson(_) => 1,
         }
     }
 }
@@ -167,6 +209,8 @@ pub struct HttpConfig {
     pub route_by: RouteBy,
     /// Requests in flight per route and worker, at least 1.
     pub concurrency: u32,
+    /// Events of one request; 1: each alone, as in the guide; more: NDJSON.
+    pub batch: u32,
     /// Longest wait for an answer.
     pub timeout: Duration,
 }
@@ -180,6 +224,99 @@ impl HttpConfig {
             authorization: None,
             route_by: RouteBy::Guild,
             concurrency: 64,
+            batch: 1,
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// An `amqp` sink.
+#[derive(Clone, Debug)]
+pub struct AmqpConfig {
+    /// Its name, unique among the sinks.
+    pub name: String,
+    /// The broker, with its virtual host and credentials.
+    pub url: BrokerUrl,
+    /// Trusted for amqps:// beside the public authorities.
+    pub ca_file: Option<Authorities>,
+    /// The topic exchange, at most 255 bytes; declared durable.
+    pub exchange: String,
+    /// The routing key of an event.
+    pub routing_key: RoutingKey,
+    /// What becomes of an event that no queue takes.
+    pub unroutable: Unroutable,
+    /// Unconfirmed messages per worker, at least 1.
+    pub concurrency: u32,
+    /// Longest wait for a confirmation, connecting included.
+    pub timeout: Duration,
+}
+
+impl AmqpConfig {
+    /// The defaults, for this broker.
+    pub fn new(url: BrokerUrl) -> Self {
+        Self {
+            name: "amqp".to_owned(),
+            url,
+            ca_file: None,
+            exchange: "pilothouse".to_owned(),
+            routing_key: RoutingKey::default(),
+            unroutable: Unroutable::Hold,
+            concurrency: 256,
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What becomes of an event that no queue takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unroutable {
+    /// It is published again until a queue is bound that takes it.
+    Hold,
+    /// The broker drops it: only what a queue is bound for is wanted.
+    Drop,
+}
+
+/// A `nats` sink.
+#[derive(Clone, Debug)]
+pub struct NatsConfig {
+    /// Its name, unique among the sinks.
+    pub name: String,
+    /// The servers of one cluster, with credentials; at least one.
+    pub urls: Vec<BrokerUrl>,
+    /// A `.creds` file with the user's JWT and key.
+    pub credentials_file: Option<PathBuf>,
+    /// Trusted for tls://, instead of the system's authorities.
+    pub ca_file: Option<Authorities>,
+    /// The stream; created where it is missing.
+    pub stream: String,
+    /// What subjects begin with, before type and guild.
+    pub subject: String,
+    /// Copies that the created stream keeps, 1 to 5.
+    pub replicas: u8,
+    /// Bytes that the created stream holds at most; 0: no limit.
+    pub max_bytes: u64,
+    /// How long the created stream keeps a message; none: for ever.
+    pub max_age: Option<Duration>,
+    /// Unacknowledged messages per worker, at least 1.
+    pub concurrency: u32,
+    /// Longest wait for an acknowledgement, connecting included.
+    pub timeout: Duration,
+}
+
+impl NatsConfig {
+    /// The defaults, for these servers.
+    pub fn new(urls: impl IntoIterator<Item = BrokerUrl>) -> Self {
+        Self {
+            name: "nats".to_owned(),
+            urls: urls.into_iter().collect(),
+            credentials_file: None,
+            ca_file: None,
+            stream: "PILOTHOUSE".to_owned(),
+            subject: "pilothouse".to_owned(),
+            replicas: 1,
+            max_bytes: 0,
+            max_age: Some(Duration::from_secs(86_400)),
+            concurrency: 256,
             timeout: Duration::from_secs(10),
         }
     }
@@ -192,6 +329,67 @@ pub enum RouteBy {
     Guild,
     /// `shard mod urls`.
     Shard,
+}
+
+/// An `ndjson` sink.
+#[derive(Clone, Debug)]
+pub struct NdjsonConfig {
+    /// Its name, unique among the sinks.
+    pub name: String,
+    /// The file; none: standard output.
+    pub path: Option<PathBuf>,
+    /// A file that would grow beyond this is put aside.
+    pub max_bytes: u64,
+    /// Files put aside, at least 1.
+    pub keep: u32,
+}
+
+impl Default for NdjsonConfig {
+    fn default() -> Self {
+        Self { name: "ndjson".to_owned(), path: None, max_bytes: 256 << 20, keep: 4 }
+    }
+}
+
+/// The spool: each sink's queue on disk.
+#[derive(Clone, Debug)]
+pub struct SpoolConfig {
+    /// Bytes that one sink may hold; 0: no spool.
+    pub max_bytes: u64,
+    /// Bytes of the file system that stay free.
+    pub reserve_bytes: u64,
+    /// What happens to new events when a sink's spool is nearly full.
+    pub when_full: WhenFull,
+    /// An event that is not confirmed after this time goes to the spool.
+    pub after: Duration,
+    /// Events a second by which a backlog shrinks, for each route and worker.
+    pub drain_rate: u32,
+    /// Events older than this are not delivered from the spool.
+    pub max_age: Option<Duration>,
+    /// The same for single types of events.
+    pub expiry: Vec<(EventKind, Duration)>,
+}
+
+impl Default for SpoolConfig {
+    fn default() -> Self {
+        Self {
+            max_bytes: 4 << 30,
+            reserve_bytes: 256 << 20,
+            when_full: WhenFull::DropClass,
+            after: Duration::from_secs(1),
+            drain_rate: 2_000,
+            max_age: Some(Duration::from_secs(24 * 3_600)),
+            expiry: Vec::new(),
+        }
+    }
+}
+
+/// What happens to new events when a sink's spool is nearly full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WhenFull {
+    /// Presence and typing are dropped first, then what can be asked for again; the rest waits.
+    DropClass,
+    /// Nothing is dropped: sockets are held.
+    Hold,
 }
 
 /// Logs.

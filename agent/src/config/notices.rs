@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::keys::KEYS;
-use super::load::FILE_VARIABLE;
+use super::load::{FILE_VARIABLE, SINK_VARIABLES};
 use super::nearest::nearest;
 
 /// Variables of features that come later, and how those are called.
-pub(super) const LATER: [(&str, &[&str]); 3] = [
+pub(super) const LATER: [(&str, &[&str]); 2] = [
     ("the bot's requests on a port of their own", &["GATEWAY_MANAGER_PORT"]),
     ("metrics for InfluxDB", &["INFLUX_URL", "INFLUX_ORG", "INFLUX_BUCKET", "INFLUX_TOKEN"]),
-    ("stages", &["PILOTHOUSE_STAGES"]),
 ];
 
 /// Variables of the guide that an agent has no use for, beside `SERVER_URL_` with a number.
@@ -44,7 +43,8 @@ fn is_needless(name: &str) -> bool {
 }
 
 fn misspelt(name: &str) -> Option<String> {
-    let ours = || KEYS.iter().filter_map(|key| key.env).chain([FILE_VARIABLE, "PILOTHOUSE_STAGES"]);
+    let of_sinks = SINK_VARIABLES.map(|(variable, ..)| variable);
+    let ours = || KEYS.iter().filter_map(|key| key.env).chain([FILE_VARIABLE]).chain(of_sinks);
     if !name.starts_with("PILOTHOUSE_") || ours().any(|known| known == name) {
         return None;
     }

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::keys::{KEYS, Key, SINK_KEYS, last};
+use super::broker_keys::{AMQP_KEYS, NATS_KEYS, amqp_defaults, nats_defaults};
+use super::keys::{KEYS, Key, last};
 use super::notices::{LATER, NEEDLESS};
-use super::{Config, HttpConfig, Loaded, Origin, SinkConfig};
+use super::sink_keys::{HTTP_KEYS, NDJSON_KEYS};
+use super::{Config, HttpConfig, Loaded, NdjsonConfig, Origin, SinkConfig};
 
 /// The example file: every setting with its default, commented out.
 pub fn example() -> String {
@@ -22,13 +24,19 @@ pub fn example() -> String {
         &mut out,
         "\n# Ways to the bot; every event goes to each of them. None: events are received and counted only.",
     );
-    line(&mut out, "# [[sinks]]");
-    let sink = HttpConfig::new([""; 0]);
-    for key in SINK_KEYS {
-        describe(&mut out, key);
-        line(&mut out, &format!("# {} = {}", key.name, shown(key, &sink)));
-    }
+    example_sink(&mut out, HTTP_KEYS, &HttpConfig::new([""; 0]));
+    example_sink(&mut out, AMQP_KEYS, &amqp_defaults());
+    example_sink(&mut out, NATS_KEYS, &nats_defaults());
+    example_sink(&mut out, NDJSON_KEYS, &NdjsonConfig::default());
     out
+}
+
+fn example_sink<T>(out: &mut String, keys: &[Key<T>], defaults: &T) {
+    line(out, "\n# [[sinks]]");
+    for key in keys {
+        describe(out, key);
+        line(out, &format!("# {} = {}", key.name, shown(key, defaults)));
+    }
 }
 
 /// The reference, Markdown.
@@ -42,15 +50,25 @@ pub fn reference() -> String {
         .to_owned();
     let defaults = Config::new("");
     KEYS.iter().for_each(|key| explain(&mut out, key, &defaults));
-    line(&mut out, "\n## Settings of each `[[sinks]]`\n\nEvery event goes to each sink.");
-    let sink = HttpConfig::new([""; 0]);
-    SINK_KEYS.iter().for_each(|key| explain(&mut out, key, &sink));
+    line(
+        &mut out,
+        "\n## Sinks\n\nEvery event goes to each sink, a table `[[sinks]]` in the file. Which settings it has depends on its `kind`.",
+    );
+    explain_sink(&mut out, "http", HTTP_KEYS, &HttpConfig::new([""; 0]));
+    explain_sink(&mut out, "amqp", AMQP_KEYS, &amqp_defaults());
+    explain_sink(&mut out, "nats", NATS_KEYS, &nats_defaults());
+    explain_sink(&mut out, "ndjson", NDJSON_KEYS, &NdjsonConfig::default());
     line(&mut out, "\n## Variables that do nothing\n\nEach is said at the start when it is set.\n");
     line(&mut out, &format!("- not needed: `{}` and `SERVER_URL_0`, `SERVER_URL_1`, …", NEEDLESS.join("`, `")));
     for (feature, variables) in LATER {
         line(&mut out, &format!("- not acted on yet: `{}` ({feature})", variables.join("`, `")));
     }
     out
+}
+
+fn explain_sink<T>(out: &mut String, kind: &str, keys: &[Key<T>], defaults: &T) {
+    line(out, &format!("\n## Settings of `[[sinks]]` of kind `{kind}`"));
+    keys.iter().for_each(|key| explain(out, key, defaults));
 }
 
 /// What is in force, as a file that says where each value comes from. Secrets are not shown.
@@ -61,13 +79,21 @@ pub fn print(loaded: &Loaded) -> String {
         print_key(&mut out, loaded, key, &loaded.config, key.name.to_owned());
     }
     for sink in &loaded.config.sinks {
-        let SinkConfig::Http(http) = sink;
         line(&mut out, "\n[[sinks]]");
-        for key in SINK_KEYS {
-            print_key(&mut out, loaded, key, http, format!("sinks.{}.{}", http.name, key.name));
+        match sink {
+            SinkConfig::Http(http) => print_sink(&mut out, loaded, HTTP_KEYS, http, sink.name()),
+            SinkConfig::Amqp(amqp) => print_sink(&mut out, loaded, AMQP_KEYS, amqp, sink.name()),
+            SinkConfig::Nats(nats) => print_sink(&mut out, loaded, NATS_KEYS, nats, sink.name()),
+            SinkConfig::Ndjson(ndjson) => print_sink(&mut out, loaded, NDJSON_KEYS, ndjson, sink.name()),
         }
     }
     out
+}
+
+fn print_sink<T>(out: &mut String, loaded: &Loaded, keys: &[Key<T>], sink: &T, name: &str) {
+    for key in keys {
+        print_key(out, loaded, key, sink, format!("sinks.{name}.{}", key.name));
+    }
 }
 
 fn print_key<T>(out: &mut String, loaded: &Loaded, key: &Key<T>, target: &T, path: String) {

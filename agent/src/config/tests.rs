@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use pilothouse_shared::stage::StageName;
+
 use super::*;
 
 /// Loads a file's text, variables and flags; paths are shown as `pilothouse.toml`.
@@ -23,7 +25,7 @@ fn errors(file: &str, env: &[(&str, &str)]) -> String {
 }
 
 fn http(sink: &SinkConfig) -> &HttpConfig {
-    let SinkConfig::Http(http) = sink;
+    let SinkConfig::Http(http) = sink else { panic!("{sink:?}") };
     http
 }
 
@@ -161,6 +163,15 @@ fn each_bad_value_is_refused() {
             "2: gateway.ca_file = \"/nowhere/ca.pem\": cannot read the file: No such",
         ),
         ("[gateway]\nca_file = '/dev/null'", "gateway.ca_file = \"/dev/null\": the file holds no certificate"),
+        ("[stages]\nenabled = 'message_updates'", "no stage is called message_updates, did you mean message_update?"),
+        ("[stages]\nenabled = 'everything'", "the stages are guild_lifecycle, message_update, message_prefix, drop"),
+        (
+            "[stages]\nenabled = 'drop'",
+            "2: stages.enabled = drop: the stage `drop` is enabled and stages.drop names no",
+        ),
+        ("[stages]\ndrop = 'TYPING_STRAT'", "no event type is called TYPING_STRAT, did you mean TYPING_START?"),
+        ("[stages]\ndrop = 'other'", "no event type is called other"),
+        ("[stages]\nprefixes = ['!', '']", "an empty prefix is that of every message"),
         ("shards 5", "pilothouse.toml:1: "),
         ("shards = 5\nshards = 6", "pilothouse.toml:2: duplicate key"),
     ];
@@ -168,6 +179,64 @@ fn each_bad_value_is_refused() {
         let said = errors(file, &[("PILOTHOUSE_NAME", "x")]);
         assert!(said.contains(expected), "{file}\n  said {said}\n  not  {expected}");
     }
+}
+
+#[test]
+fn each_kind_of_sink_has_its_settings_and_no_others() {
+    let file = "token = 't'\n[[sinks]]\nkind = 'amqp'\nurl = 'amqps://bot:pw@mq/live'\nunroutable = 'drop'\n\
+                routing_key = 'd.{shard}.{type}'\n[[sinks]]\nkind = 'nats'\nname = 'js'\n\
+                urls = ['nats://k@a:4222', 'nats://k@b:4222']\nmax_age = 'never'\nreplicas = 3\n";
+    let sinks = load_all(file, &[], &[]).unwrap().config.sinks;
+    let [SinkConfig::Amqp(amqp), SinkConfig::Nats(nats)] = sinks.as_slice() else { panic!("{sinks:?}") };
+    assert_eq!((amqp.name.as_str(), amqp.url.shown(), amqp.unroutable), ("amqp", "amqps://mq/live", Unroutable::Drop));
+    assert_eq!((amqp.exchange.as_str(), amqp.routing_key.of("A", 0, 3)), ("pilothouse", "d.3.A".to_owned()));
+    assert_eq!((nats.name.as_str(), nats.urls.len(), nats.replicas, nats.max_age), ("js", 2, 3, None));
+    for (file, expected) in [
+        (
+            "kind = 'amqp'\nroute_by = 'shard'",
+            "3: route_by: a sink of kind amqp has no such setting: it has kind, name, url, ca_file, exchange",
+        ),
+        (
+            "kind = 'nats'\nexchange = 'e'",
+            "3: exchange: a sink of kind nats has no such setting: it has kind, name, urls",
+        ),
+        (
+            "urls = 'http://h/'\nstream = 'S'",
+            "3: stream: a sink of kind http has no such setting: it has kind, name, urls",
+        ),
+        ("kind = 'amqp'\nurls = 'amqp://h/'", "3: urls: no setting has this name, did you mean url?"),
+        ("kind = 'amqp'\nurl = 'http://h/'", "3: url: it must begin with amqp:// or amqps://"),
+        ("kind = 'amqp'\nrouting_key = '{kind}'", "only {type}, {guild}, {shard} can stand in braces"),
+        ("kind = 'nats'\nurls = ['nats://a@h', 'nats://b@i']", "3: urls: the URLs differ in their credentials"),
+        ("kind = 'nats'\nstream = 'a.b'", "3: stream = \"a.b\": allowed is up to 64 letters"),
+        ("kind = 'nats'\nsubject = 'a..b'", "3: subject = \"a..b\": allowed is letters"),
+        ("kind = 'nats'\nmax_age = '5m'", "3: max_age = \"5m\": allowed is a time from 1h to 8760h, or never"),
+        ("kind = 'carrier-pigeon'", "2: kind = \"carrier-pigeon\": allowed is http, amqp, nats or ndjson"),
+    ] {
+        let said = errors(&format!("[[sinks]]\n{file}\n"), &[("PILOTHOUSE_NAME", "x")]);
+        assert!(said.contains(expected), "{file}\n  said {said}\n  not  {expected}");
+    }
+}
+
+#[test]
+fn brokers_may_come_from_the_environment_alone() {
+    let env = [("TOKEN", "t"), ("PILOTHOUSE_AMQP_URL", "amqp://u:p@mq/"), ("PILOTHOUSE_NATS_URLS", "nats://n")];
+    let file = "[[sinks]]\nkind = 'nats'\nstream = 'S'\n";
+    let sinks = load_all(file, &env, &[]).unwrap().config.sinks;
+    let [SinkConfig::Nats(nats), SinkConfig::Amqp(amqp)] = sinks.as_slice() else { panic!("{sinks:?}") };
+    assert_eq!((nats.stream.as_str(), nats.urls[0].shown(), amqp.url.shown()), ("S", "nats://n", "amqp://mq"));
+    let taken = "[[sinks]]\nname = 'amqp'\nurls = 'http://h/'\n";
+    assert!(errors(taken, &env).contains("environment PILOTHOUSE_AMQP_URL: name: another sink is called amqp already"));
+}
+
+#[test]
+fn stages_come_from_the_file_and_the_environment() {
+    let file = "token = 't'\n[stages]\nenabled = 'drop'\nprefixes = ['!', 'hey bot ']\n\
+                drop = 'typing_start, GUILD_CREATE_AVAILABLE'\n";
+    let config = load_all(file, &[("PILOTHOUSE_STAGES", "guild_lifecycle,drop, drop")], &[]).unwrap().config;
+    assert_eq!(config.stages.enabled, [StageName::GuildLifecycle, StageName::Drop]);
+    assert_eq!(config.stages.prefixes, ["!", "hey bot "]);
+    assert_eq!(config.stages.drop.names().collect::<Vec<_>>(), ["GUILD_CREATE_AVAILABLE", "TYPING_START"]);
 }
 
 #[test]
@@ -189,8 +258,8 @@ fn beyond_loopback_only_when_accepted() {
 
 #[test]
 fn secrets_are_shown_nowhere() {
-    let file =
-        "token = 'SECRET1'\nauthorization = 'SECRET2'\n[[sinks]]\nurls = 'http://h/'\nauthorization = 'SECRET3'\n";
+    let file = "token = 'SECRET1'\nauthorization = 'SECRET2'\n[[sinks]]\nurls = 'http://h/'\nauthorization = 'SECRET3'\n\
+         [[sinks]]\nkind = 'amqp'\nurl = 'amqp://u:SECRET4@h/'\n[[sinks]]\nkind = 'nats'\nurls = 'nats://SECRET5@h'\n";
     let loaded = load_all(file, &[], &[]).unwrap();
     let shown = format!("{loaded:?}{loaded:#?}{}{}", render::print(&loaded), loaded.config.token);
     assert!(!shown.contains("SECRET"), "{shown}");
@@ -198,6 +267,10 @@ fn secrets_are_shown_nowhere() {
         ("token = 'SECRET with spaces'", [("AUTHORIZATION", "SECRET\n2")]),
         ("tokn = 'SECRET'", [("TOKEN", "SECRET SECRET")]),
         ("token = 'SECRET", [("REST_URL", "http://user:SECRET@h/")]),
+        (
+            "[[sinks]]\nkind = 'amqp'\nurl = 'SECRET@h'",
+            [("PILOTHOUSE_NATS_URLS", "nats://u:SECRET@h:port,nats://SECRET@i")],
+        ),
         ("token = 'SECRET' 'SECRET'", [("EVENT_HANDLER_URLS", "http://:SECRET@h o/")]),
     ] {
         let said = errors(file, &env);
@@ -215,7 +288,6 @@ fn what_does_nothing_is_said() {
         ("INFLUX_URL", "http://i/"),
         ("INFLUX_TOKEN", "SECRET"),
         ("PILOTHOUSE_SHARD", "4"),
-        ("PILOTHOUSE_STAGES", "drop"),
     ];
     let config = load_all("", &env, &[]).unwrap().config;
     assert_eq!(
@@ -224,7 +296,6 @@ fn what_does_nothing_is_said() {
             "environment REST_URL is empty: it counts as not set",
             "not needed, the agent does it all in one process: GATEWAY_MANAGER_URL, SERVER_URL_3",
             "this version does not act on INFLUX_URL, INFLUX_TOKEN yet: metrics for InfluxDB",
-            "this version does not act on PILOTHOUSE_STAGES yet: stages",
             "PILOTHOUSE_SHARD is no setting and does nothing, did you mean PILOTHOUSE_SHARDS?",
         ]
     );
@@ -251,7 +322,10 @@ fn the_example_with_every_line_taken_is_valid() {
         (!line.starts_with('#') && !line.starts_with("ca_file")).then(|| line.replace('…', "x"))
     });
     let loaded = load_all(&settings.collect::<Vec<_>>().join("\n"), &[], &[]).unwrap();
-    assert_eq!(loaded.config.sinks.len(), 1);
+    assert_eq!(
+        loaded.config.sinks.iter().map(SinkConfig::kind).collect::<Vec<_>>(),
+        ["http", "amqp", "nats", "ndjson"]
+    );
     assert_eq!(loaded.config.gateway.identify_interval, Duration::from_millis(5050));
 }
 

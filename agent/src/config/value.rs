@@ -95,6 +95,15 @@ impl Raw {
         Some(duration).filter(|duration| range.contains(duration)).ok_or_else(Rejected::default)
     }
 
+    /// `0`, `4096`, `512MiB`, `4GiB`: bytes.
+    pub fn bytes(&self) -> Result<u64, Rejected> {
+        let text = self.text()?;
+        let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(unit);
+        let shift = UNITS.iter().find(|(name, _)| *name == unit.trim()).ok_or_else(Rejected::default)?.1;
+        number.parse::<u64>()?.checked_mul(1 << shift).ok_or_else(Rejected::default)
+    }
+
     /// A secret that can stand in an HTTP header.
     pub fn header(&self) -> Result<&str, Rejected> {
         let text = self.text()?;
@@ -135,8 +144,23 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// A duration as [`Raw::duration`] reads it, quoted.
 pub(super) fn quoted_duration(duration: Duration) -> String {
+    quoted(&shown_duration(duration))
+}
+
+/// `5s`, or `250ms` where it is not whole seconds.
+pub(super) fn shown_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
-    if millis.is_multiple_of(1000) { format!("\"{}s\"", millis / 1000) } else { format!("\"{millis}ms\"") }
+    if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
+}
+
+/// Units of sizes, with the power of two that each stands for.
+const UNITS: [(&str, u32); 5] = [("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0), ("", 0)];
+
+/// A TOML text of a size, in the largest unit that gives a whole number.
+pub(super) fn quoted_bytes(bytes: u64) -> String {
+    let whole = |(_, shift): &&(&str, u32)| bytes > 0 && bytes.is_multiple_of(1 << shift);
+    let (unit, shift) = UNITS.iter().find(whole).copied().unwrap_or(("B", 0));
+    quoted(&format!("{}{unit}", bytes >> shift))
 }
 
 #[cfg(test)]
@@ -145,6 +169,20 @@ mod tests {
 
     fn one(text: &str) -> Raw {
         Raw::One(text.to_owned())
+    }
+
+    #[test]
+    fn sizes_have_units_or_are_bytes() {
+        let read = |text| one(text).bytes();
+        assert_eq!(read("4GiB"), Ok(4 << 30));
+        assert_eq!(read("512 MiB"), Ok(512 << 20));
+        assert_eq!(read("0"), Ok(0));
+        for bad in ["", "GiB", "-1", "1.5GiB", "4GB", "99999999999GiB"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        for bytes in [0, 1, 1_000, 3 << 10, 512 << 20, 4 << 30] {
+            assert_eq!(one(quoted_bytes(bytes).trim_matches('"')).bytes(), Ok(bytes));
+        }
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use pilothouse_shared::command::{Command, CommandError, Identifies};
+use pilothouse_shared::command::{Command, CommandError, Identifies, Switch};
 use pilothouse_shared::selector::Selector;
+use pilothouse_shared::stage::StageName;
 use pilothouse_shared::wire::Role;
 
 use super::{Control, text};
@@ -32,6 +33,17 @@ pub enum Refused {
         /// Shards of the bot.
         total: u32,
     },
+    /// A sink that does not exist.
+    #[error("no sink is called {name}: {}", sinks(.known))]
+    NoSuchSink {
+        /// As it was named.
+        name: String,
+        /// The sinks there are.
+        known: Vec<String>,
+    },
+    /// The dead letters cannot be used.
+    #[error("the dead letters cannot be used: {0}")]
+    Letters(String),
     /// The selector names no shard.
     #[error("no shard matches {0}: nothing was done")]
     Nothing(Selector),
@@ -96,6 +108,8 @@ impl Control {
             Command::Presence { shards, status, activity, kind } => {
                 self.presence(shards, *status, activity.as_deref(), *kind).await
             }
+            Command::Sink { name, order } => self.order(name, *order).await,
+            Command::Dead { sink, what } => self.dead(sink, *what).await,
             Command::Identify(what) => self.identifies(*what).await,
             Command::Voice(voice) => self.voice(voice).await,
             Command::Soundboard { guilds } => self.soundboard(guilds).await,
@@ -104,6 +118,7 @@ impl Control {
                 let who = Who::of(query.clone(), *limit, users.iter().map(|user| user.0).collect())?;
                 self.members(MembersRequest { guild: *guild, who, presences: *presences }).await
             }
+            Command::Stage { stage, switch } => self.stage(*stage, *switch == Switch::On).await,
             Command::Send { shard, json } => self.send_raw(*shard, json).await,
         }
     }
@@ -161,6 +176,15 @@ impl Control {
         if matches!(told, Ok(Ok(()))) { Ok(answer.to_owned()) } else { Err(Refused::Unreachable { done: 0, of: 1 }) }
     }
 
+    async fn stage(&self, stage: StageName, on: bool) -> Result<String, Refused> {
+        let told = tokio::time::timeout(PATIENCE, self.shards.stage(stage, on)).await;
+        if !matches!(told, Ok(Ok(()))) {
+            return Err(Refused::Unreachable { done: 0, of: self.snapshot().rows.len() });
+        }
+        let state = if on { "on" } else { "off" };
+        Ok(format!("{stage} is {state}; at its next start the agent does what stages.enabled says"))
+    }
+
     /// The shards that are named, at least one.
     pub(super) fn choose(&self, shards: &Selector) -> Result<Vec<u32>, Refused> {
         self.exists(shards.highest_named())?;
@@ -215,6 +239,10 @@ fn range(total: u32) -> String {
         1 => "shard 0 only".to_owned(),
         _ => format!("shards 0 to {}", total - 1),
     }
+}
+
+fn sinks(known: &[String]) -> String {
+    if known.is_empty() { "none is configured".to_owned() } else { format!("there is {}", known.join(", ")) }
 }
 
 fn identifies(count: u32) -> String {

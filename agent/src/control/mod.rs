@@ -11,6 +11,7 @@ mod door;
 mod feed;
 mod http;
 mod link;
+mod sinks;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -30,6 +31,7 @@ use self::door::{Door, Peer};
 use self::token::Token;
 use crate::fleet::permits::PermitInput;
 use crate::shard::Shards;
+use crate::sinks::dead::DeadLetters;
 use crate::telemetry::snapshot::{Snapshot, Snapshots};
 
 /// Consoles attached at a time.
@@ -45,6 +47,8 @@ pub struct Control {
     snapshots: Snapshots,
     shards: Shards,
     permits: mpsc::Sender<PermitInput>,
+    /// Of each sink.
+    dead_letters: Vec<Arc<DeadLetters>>,
 }
 
 impl Control {
@@ -56,9 +60,10 @@ impl Control {
         snapshots: Snapshots,
         shards: Shards,
         permits: mpsc::Sender<PermitInput>,
+        dead_letters: &[Arc<DeadLetters>],
     ) -> Self {
         let (agent, fleet, access) = (agent.to_owned(), fleet.to_owned(), Access::new(token));
-        Self { agent, fleet, access, snapshots, shards, permits }
+        Self { agent, fleet, access, snapshots, shards, permits, dead_letters: dead_letters.to_vec() }
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

@@ -87,7 +87,7 @@ impl Rig {
     async fn new(total: u32) -> Self {
         let (shown, snapshots) = watch::channel(Arc::new(snapshot(total)));
         let (shards, told) = workers(total);
-        let control = Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards, permits());
+        let control = Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards, permits(), &[]);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel::<()>();
@@ -171,7 +171,7 @@ impl Console {
 fn control(total: u32) -> (Control, Told) {
     let (_, snapshots) = watch::channel(Arc::new(snapshot(total)));
     let (shards, told) = workers(total);
-    (Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards, permits()), told)
+    (Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards, permits(), &[]), told)
 }
 
 /// What the worker was told: it has read all of it once it answers a question.
@@ -274,7 +274,7 @@ async fn nobody_spends_an_identify_while_they_are_held() {
     held.overview.identify.held = Some("the token was refused (4004)".into());
     let (_, snapshots) = watch::channel(Arc::new(held));
     let (shards, told) = workers(4);
-    let control = Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards, permits());
+    let control = Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards, permits(), &[]);
     let refused = control.run(Role::Admin, "restart 1 --identify").await.expect_err("held").to_string();
     assert_eq!(refused, "nobody may identify now: the token was refused (4004); nothing was done");
     assert_eq!(noted(&control, &told).await, []);
@@ -286,7 +286,7 @@ async fn a_worker_that_is_gone_is_said() {
     let (sender, inbox) = mpsc::channel(1);
     drop(inbox);
     let shards = Shards::new(Placement { agents: 1, workers: 1 }, 4, Arc::from([sender]));
-    let control = Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards, permits());
+    let control = Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards, permits(), &[]);
     assert_eq!(control.run(Role::Admin, "restart 1-2").await, Err(Refused::Unreachable { done: 0, of: 2 }));
     assert_eq!(control.run(Role::Admin, "explain 1").await, Err(Refused::Unreachable { done: 0, of: 1 }));
 }

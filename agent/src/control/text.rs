@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use pilothouse_shared::snapshot::{CloseRow, Overview, Severity, ShardDetail, ShardRow, SinkRow};
+use crate::sinks::dead::Letter;
+use pilothouse_shared::snapshot::{CloseRow, Overview, Severity, ShardDetail, ShardRow, SinkRow, StageRow};
 
 use crate::gateway::commands::Standing;
 use crate::gateway::members::MembersAnswer;
@@ -18,6 +19,7 @@ const TYPES: usize = 8;
 pub(super) fn status(overview: &Overview) -> String {
     let mut lines = vec![shard_line(overview), rate_line(overview), identify_line(overview)];
     lines.extend(overview.sinks.iter().map(sink_line));
+    lines.extend(overview.stages.iter().filter_map(stage_line));
     lines.extend(overview.findings.iter().map(|finding| {
         let hint = finding.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
         format!("{}: {}{hint}", severity(finding.severity), finding.text)
@@ -151,8 +153,36 @@ fn identify_line(overview: &Overview) -> String {
 }
 
 fn sink_line(sink: &SinkRow) -> String {
-    let SinkRow { name, state, queued, delivered, retries, dead, .. } = sink;
-    format!("sink {name}: {state}; {queued} queued, {delivered} delivered, {retries} retries, {dead} dead")
+    let SinkRow { name, state, queued, spooled, delivered, retries, letters, dropped, expired, purged, .. } = sink;
+    let mut line =
+        format!("sink {name}: {state}; {queued} queued, {spooled} spooled, {delivered} delivered, {retries} retries");
+    for (count, what) in [(letters, "dead letters"), (dropped, "dropped"), (expired, "expired"), (purged, "purged")] {
+        if *count > 0 {
+            line.push_str(&format!(", {count} {what}"));
+        }
+    }
+    line
+}
+
+/// The newest dead letters of a sink that has `count`.
+pub(super) fn letters(sink: &str, count: u64, newest: &[Letter]) -> String {
+    let mut text = match count {
+        0 => format!("{sink} has no dead letters"),
+        1 => format!("{sink} has 1 dead letter; `dead {sink} resend` delivers it again"),
+        _ => format!("{sink} has {count} dead letters; `dead {sink} resend` delivers them again"),
+    };
+    for letter in newest {
+        let kind = letter.delivery().kind.name();
+        text.push_str(&format!("\n{} {kind}: {} {}", letter.id, letter.route, letter.reason));
+    }
+    text
+}
+
+/// None of a stage that is off and did nothing.
+fn stage_line(stage: &StageRow) -> Option<String> {
+    let StageRow { name, on, dropped, renamed } = stage;
+    let state = if *on { "on" } else { "off" };
+    (*on || dropped + renamed > 0).then(|| format!("stage {name}: {state}; {dropped} dropped, {renamed} renamed"))
 }
 
 fn closed(close: &CloseRow) -> String {
@@ -213,6 +243,11 @@ mod tests {
                 ..IdentifyRow::default()
             },
             sinks: vec![SinkRow { name: "http".into(), state: "delivering".into(), queued: 2, ..SinkRow::default() }],
+            stages: vec![
+                StageRow { name: "guild_lifecycle".into(), on: true, renamed: 40, ..StageRow::default() },
+                StageRow { name: "message_update".into(), dropped: 3, ..StageRow::default() },
+                StageRow { name: "drop".into(), ..StageRow::default() },
+            ],
             findings: vec![Finding {
                 severity: Severity::Critical,
                 text: "shard 3 is down".into(),
@@ -225,7 +260,9 @@ mod tests {
             "4 shards: 3 active, 1 fatal; 40 guilds, 0 unavailable",
             "120 events/s in, 119 confirmed, 0 lost; p50 0.3 ms, p99 2.1 ms, oldest unconfirmed 0 ms",
             "812 of 1000 identifies left, whole again in 1 h 0 m; 16 at once, 0 waiting",
-            "sink http: delivering; 2 queued, 0 delivered, 0 retries, 0 dead",
+            "sink http: delivering; 2 queued, 0 spooled, 0 delivered, 0 retries",
+            "stage guild_lifecycle: on; 0 dropped, 40 renamed",
+            "stage message_update: off; 3 dropped, 0 renamed",
             "critical: shard 3 is down (explain 3)",
         ];
         assert_eq!(status(&overview), lines.join("\n"));

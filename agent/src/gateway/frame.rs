@@ -75,6 +75,8 @@ pub struct Ready {
     pub session_id: String,
     /// Where to resume.
     pub resume_url: String,
+    /// The bot's user; 0 where it is not named.
+    pub user: u64,
     /// Ids of the bot's guilds on this shard.
     pub guilds: Vec<u64>,
 }
@@ -89,16 +91,18 @@ pub fn ready(payload: &[u8]) -> Option<Ready> {
     struct Data {
         session_id: String,
         resume_gateway_url: String,
+        user: Option<Named>,
         #[serde(default)]
-        guilds: Vec<Guild>,
+        guilds: Vec<Named>,
     }
     #[derive(serde::Deserialize)]
-    struct Guild {
+    struct Named {
         id: String,
     }
     let data = serde_json::from_slice::<Payload>(payload).ok()?.d;
     let guilds = data.guilds.iter().filter_map(|guild| guild.id.parse().ok()).collect();
-    Some(Ready { session_id: data.session_id, resume_url: data.resume_gateway_url, guilds })
+    let user = data.user.and_then(|user| user.id.parse().ok()).unwrap_or(0);
+    Some(Ready { session_id: data.session_id, resume_url: data.resume_gateway_url, user, guilds })
 }
 
 /// Op 1; `seq` is the last sequence that may be forgotten.
@@ -153,6 +157,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::checks::sniffing_agrees_with_a_parser;
 
     #[test]
     fn headers_are_read_in_any_key_order() {
@@ -173,8 +178,8 @@ mod tests {
 
     #[test]
     fn ready_gives_the_session() {
-        let payload = br#"{"t":"READY","s":1,"op":0,"d":{"v":10,"session_id":"abc","resume_gateway_url":"wss://r","guilds":[{"id":"7","unavailable":true}]}}"#;
-        let expected = Ready { session_id: "abc".into(), resume_url: "wss://r".into(), guilds: vec![7] };
+        let payload = br#"{"t":"READY","s":1,"op":0,"d":{"v":10,"user":{"id":"9"},"session_id":"abc","resume_gateway_url":"wss://r","guilds":[{"id":"7","unavailable":true}]}}"#;
+        let expected = Ready { session_id: "abc".into(), resume_url: "wss://r".into(), user: 9, guilds: vec![7] };
         assert_eq!(ready(payload), Some(expected));
         assert_eq!(ready(br#"{"op":0,"d":{}}"#), None);
     }
@@ -201,9 +206,25 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = sniff(&bytes);
+            sniffing_agrees_with_a_parser(&bytes);
             let _ = ready(&bytes);
             let _ = hello_interval(&bytes);
+        }
+
+        #[test]
+        fn a_payload_of_any_order_and_writing_is_read_as_a_parser_reads_it(
+            op in prop_oneof![Just("0"), Just("10"), Just("300"), Just("null"), Just("\"0\"")],
+            s in prop_oneof![Just("7"), Just("null"), Just("1.5")],
+            t in prop_oneof![Just("\"GUILD_CREATE\""), Just("\"NEW_TYPE\""), Just("null"), Just("[]")],
+            d in prop_oneof![Just("{\"id\":\"5\",\"guild_id\":\"6\"}"), Just("{\"x\":{\"guild_id\":\"6\"}}"), Just("null")],
+            order in Just([0, 1, 2, 3]).prop_shuffle(),
+            left_out in 0..8_usize,
+            blank in prop_oneof![Just(""), Just(" ")],
+        ) {
+            let fields = [("op", op), ("s", s), ("t", t), ("d", d)].map(|(key, value)| format!("\"{key}\"{blank}:{blank}{value}"));
+            let chosen = order.iter().filter(|at| **at != left_out).map(|at| fields[*at].as_str());
+            let payload = format!("{{{}}}", chosen.collect::<Vec<_>>().join(&format!("{blank},")));
+            sniffing_agrees_with_a_parser(payload.as_bytes());
         }
     }
 }

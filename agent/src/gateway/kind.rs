@@ -4,8 +4,9 @@
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct EventKind(u8);
 
-/// Names in alphabetical order, which [`EventKind::of`] searches (Discord, Gateway Events, "Receive Events").
-const NAMES: [&str; 80] = [
+/// Names in alphabetical order, which [`EventKind::of`] searches (Discord, Gateway Events, "Receive Events", and three
+/// that the stage `guild_lifecycle` renames to).
+const NAMES: [&str; 83] = [
     "APPLICATION_COMMAND_PERMISSIONS_UPDATE",
     "AUTO_MODERATION_ACTION_EXECUTION",
     "AUTO_MODERATION_RULE_CREATE",
@@ -23,9 +24,11 @@ const NAMES: [&str; 80] = [
     "GUILD_BAN_ADD",
     "GUILD_BAN_REMOVE",
     "GUILD_CREATE",
+    "GUILD_CREATE_AVAILABLE",
     "GUILD_DELETE",
     "GUILD_EMOJIS_UPDATE",
     "GUILD_INTEGRATIONS_UPDATE",
+    "GUILD_LOADED_DD",
     "GUILD_MEMBERS_CHUNK",
     "GUILD_MEMBER_ADD",
     "GUILD_MEMBER_REMOVE",
@@ -43,6 +46,7 @@ const NAMES: [&str; 80] = [
     "GUILD_SOUNDBOARD_SOUND_DELETE",
     "GUILD_SOUNDBOARD_SOUND_UPDATE",
     "GUILD_STICKERS_UPDATE",
+    "GUILD_UNAVAILABLE",
     "GUILD_UPDATE",
     "INTEGRATION_CREATE",
     "INTEGRATION_DELETE",
@@ -99,12 +103,22 @@ impl EventKind {
     pub const RESUMED: Self = Self::known("RESUMED");
     /// A guild is there.
     pub const GUILD_CREATE: Self = Self::known("GUILD_CREATE");
+    /// A known guild is there again; made of a GUILD_CREATE.
+    pub const GUILD_CREATE_AVAILABLE: Self = Self::known("GUILD_CREATE_AVAILABLE");
+    /// A known guild that READY listed; made of a GUILD_CREATE.
+    pub const GUILD_LOADED_DD: Self = Self::known("GUILD_LOADED_DD");
+    /// A guild is in an outage; made of a GUILD_DELETE.
+    pub const GUILD_UNAVAILABLE: Self = Self::known("GUILD_UNAVAILABLE");
     /// A guild changed.
     pub const GUILD_UPDATE: Self = Self::known("GUILD_UPDATE");
     /// A guild is gone, or unavailable.
     pub const GUILD_DELETE: Self = Self::known("GUILD_DELETE");
     /// Part of the answer to a request for members.
     pub const GUILD_MEMBERS_CHUNK: Self = Self::known("GUILD_MEMBERS_CHUNK");
+    /// A message was sent.
+    pub const MESSAGE_CREATE: Self = Self::known("MESSAGE_CREATE");
+    /// A message changed.
+    pub const MESSAGE_UPDATE: Self = Self::known("MESSAGE_UPDATE");
     /// A request came too early.
     pub const RATE_LIMITED: Self = Self::known("RATE_LIMITED");
 
@@ -132,8 +146,17 @@ impl EventKind {
 
     /// Whether `d.id` is the guild itself.
     pub fn is_about_guild(self) -> bool {
-        matches!(self, Self::GUILD_CREATE | Self::GUILD_UPDATE | Self::GUILD_DELETE)
+        Self::ABOUT_GUILD.contains(self)
     }
+
+    const ABOUT_GUILD: KindSet = KindSet::of(&[
+        Self::GUILD_CREATE,
+        Self::GUILD_UPDATE,
+        Self::GUILD_DELETE,
+        Self::GUILD_CREATE_AVAILABLE,
+        Self::GUILD_LOADED_DD,
+        Self::GUILD_UNAVAILABLE,
+    ]);
 
     const fn known(name: &str) -> Self {
         let mut index = 0;
@@ -144,6 +167,50 @@ impl EventKind {
             index += 1;
         }
         panic!("not in NAMES")
+    }
+}
+
+/// A set of types.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct KindSet(u128);
+
+impl KindSet {
+    /// These.
+    pub const fn of(kinds: &[EventKind]) -> Self {
+        let (mut bits, mut at) = (0, 0);
+        while at < kinds.len() {
+            bits |= 1 << kinds[at].0;
+            at += 1;
+        }
+        Self(bits)
+    }
+
+    /// Whether it is one of them.
+    pub const fn contains(self, kind: EventKind) -> bool {
+        self.0 >> kind.0 & 1 == 1
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Their names, in alphabetical order.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let kinds = NAMES.iter().zip(0..);
+        kinds.filter(move |(_, index)| self.contains(EventKind(*index))).map(|(name, _)| *name)
+    }
+}
+
+impl FromIterator<EventKind> for KindSet {
+    fn from_iter<I: IntoIterator<Item = EventKind>>(kinds: I) -> Self {
+        kinds.into_iter().fold(Self::default(), |set, kind| set.and(Self::of(&[kind])))
     }
 }
 

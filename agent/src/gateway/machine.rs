@@ -10,8 +10,8 @@ use pilothouse_shared::snapshot::ShardState;
 use super::backoff::Backoff;
 use super::close::{CloseAction, close_action, close_fact, describe_close};
 use super::commands::{Commands, Outgoing, Standing};
-use super::frame::{self, Header, Identify, op};
-use super::guilds::Guilds;
+use super::frame::{self, Header, Identify, Ready, op};
+use super::guilds::{GuildNote, Guilds};
 use super::heartbeat::{Beat, Heartbeat};
 use super::kind::EventKind;
 use super::scan;
@@ -96,9 +96,9 @@ impl Machine {
         }
     }
 
-    /// With the guilds that are known of the session to resume.
-    pub fn with_guilds(self, ids: &[u64]) -> Self {
-        Self { guilds: Guilds::resumed(ids), ..self }
+    /// With what is known of its guilds: as of the stored sequence, where there is a session to resume.
+    pub fn with_guilds(self, guilds: Guilds) -> Self {
+        Self { guilds, ..self }
     }
 
     /// With what an earlier machine of the shard still had to send, and its presence.
@@ -125,6 +125,19 @@ impl Machine {
             Input::Command(outgoing) => self.on_command(outgoing, now),
             Input::Stop => self.on_stop(),
         }
+    }
+
+    /// The short way of almost every payload: the next dispatch of an active session that asks for nothing but to be
+    /// delivered. Takes it in and returns its sequence; what it does not take goes to [`Self::handle`].
+    pub fn next_event(&mut self, header: Header) -> Option<u64> {
+        let seq = header.seq.filter(|_| header.op == op::DISPATCH && self.phase == Phase::Active)?;
+        let session = self.session.as_mut().filter(|session| session.received + 1 == seq)?;
+        if header.kind.is_about_guild() {
+            return None;
+        }
+        session.received = seq;
+        self.gap = None;
+        Some(seq)
     }
 
     /// The next thing to do.
@@ -180,10 +193,9 @@ impl Machine {
         &self.guilds
     }
 
-    /// The ids of the guilds, if guilds came or went since the last call and the session lives.
-    pub fn take_changed_guilds(&mut self) -> Option<Vec<u64>> {
-        let changed = self.session.is_some() && self.guilds.take_changed();
-        changed.then(|| self.guilds.ids())
+    /// Known guilds that the last READY did not list, once.
+    pub fn take_vanished(&mut self) -> Vec<u64> {
+        self.guilds.take_vanished()
     }
 
     /// What is to be sent.
@@ -308,8 +320,8 @@ impl Machine {
         }
         self.gap = None;
         self.session.iter_mut().for_each(|session| session.received = seq);
-        self.note_guild(kind, payload);
-        self.outputs.push_back(Output::Deliver(kind, seq));
+        let note = self.note_guild(kind, payload, seq);
+        self.outputs.push_back(Output::Deliver(kind, seq, note));
     }
 
     /// Whether `next` must be asked for again. A replay that leaves it out, too, shows that Discord skips numbers.
@@ -321,16 +333,25 @@ impl Machine {
         !self.gaps_are_usual
     }
 
-    fn note_guild(&mut self, kind: EventKind, payload: &[u8]) {
-        if kind != EventKind::GUILD_CREATE && kind != EventKind::GUILD_DELETE {
-            return;
+    fn note_guild(&mut self, kind: EventKind, payload: &[u8], seq: u64) -> GuildNote {
+        match kind {
+            // Replayed, where it was not confirmed before a crash.
+            EventKind::READY => {
+                frame::ready(payload).into_iter().for_each(|ready| self.guilds.listed(&ready.guilds, seq));
+                GuildNote::None
+            }
+            EventKind::GUILD_CREATE | EventKind::GUILD_DELETE => self.note_coming(kind, payload, seq),
+            _ => GuildNote::None,
         }
-        let Some(guild) = scan::guild_id(kind, payload) else { return };
+    }
+
+    fn note_coming(&mut self, kind: EventKind, payload: &[u8], seq: u64) -> GuildNote {
+        let Some(guild) = scan::guild_id(kind, payload) else { return GuildNote::None };
         let unavailable = scan::field(payload, "d").and_then(|data| scan::field(data, "unavailable"));
-        match (kind, unavailable) {
-            (EventKind::GUILD_CREATE, _) => self.guilds.available(guild.0),
-            (_, Some(b"true")) => self.guilds.outage(guild.0),
-            _ => self.guilds.removed(guild.0),
+        match (unavailable, kind) {
+            (Some(b"true"), _) => self.guilds.outage(guild.0, seq),
+            (_, EventKind::GUILD_CREATE) => self.guilds.created(guild.0, seq),
+            _ => self.guilds.removed(guild.0, seq),
         }
     }
 
@@ -338,12 +359,13 @@ impl Machine {
         let Some(ready) = frame::ready(payload) else {
             return self.on_corrupt("READY without a session", now);
         };
-        self.guilds = Guilds::listed(&ready.guilds);
-        self.session = Some(Session { id: ready.session_id, resume_url: ready.resume_url, received: seq, stored: 0 });
+        self.guilds.listed(&ready.guilds, seq);
+        let Ready { session_id: id, resume_url, user, .. } = ready;
+        self.session = Some(Session { id, resume_url, user, received: seq, stored: 0 });
         self.settle();
         self.outputs.push_back(Output::SessionStarted);
         self.outputs.push_back(Output::Life(format!("identified, {} guilds", self.guilds.len())));
-        self.outputs.push_back(Output::Deliver(EventKind::READY, seq));
+        self.outputs.push_back(Output::Deliver(EventKind::READY, seq, GuildNote::None));
         self.finish_permit();
         self.pump(now);
     }
@@ -405,6 +427,7 @@ impl Machine {
     fn on_stored(&mut self, seq: u64) {
         if let Some(session) = &mut self.session {
             session.stored = session.stored.max(seq.min(session.received));
+            self.guilds.stored(session.stored);
         }
     }
 
@@ -563,13 +586,7 @@ impl Machine {
     }
 
     fn is_connected(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::AwaitingHello { .. }
-                | Phase::Queued
-                | Phase::Identifying { .. }
-                | Phase::Resuming { .. }
-                | Phase::Active
-        )
+        use Phase::{Active, AwaitingHello, Identifying, Queued, Resuming};
+        matches!(self.phase, AwaitingHello { .. } | Queued | Identifying { .. } | Resuming { .. } | Active)
     }
 }

@@ -1,5 +1,7 @@
 //! Finds fields of a JSON object without parsing the rest: one depth-aware pass over the bytes.
 
+use std::ops::Range;
+
 use memchr::{memchr, memchr2};
 use pilothouse_shared::ids::GuildId;
 
@@ -40,6 +42,50 @@ impl<'a> Iterator for Fields<'a> {
 /// The value of `key` in a JSON object, as written.
 pub fn field<'a>(object: &'a [u8], key: &str) -> Option<&'a [u8]> {
     fields(object).find_map(|(found, value)| (found == key.as_bytes()).then_some(value))
+}
+
+/// Where the value of `key` stands in a JSON object.
+pub fn place(object: &[u8], key: &str) -> Option<Range<usize>> {
+    let value = field(object, key)?;
+    let start = value.as_ptr().addr() - object.as_ptr().addr();
+    Some(start..start + value.len())
+}
+
+/// The items of a JSON array, in order, as written. Ends early where the array is malformed.
+pub fn items(array: &[u8]) -> Items<'_> {
+    let rest = match skip_blank(array) {
+        [b'[', rest @ ..] => rest,
+        _ => &[],
+    };
+    Items { rest }
+}
+
+/// Iterator of [`items`].
+#[derive(Debug)]
+pub struct Items<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = skip_blank(std::mem::take(&mut self.rest));
+        let item = skip_blank(rest.strip_prefix(b",").unwrap_or(rest));
+        let end = value_end(item).filter(|end| *end > 0)?;
+        self.rest = &item[end..];
+        Some(&item[..end])
+    }
+}
+
+/// Whether a JSON string, as written, begins with `prefix` once its escapes are resolved.
+pub fn begins_with(string: &[u8], prefix: &str) -> bool {
+    let Some(text) = string.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else { return false };
+    let start = &text[..text.len().min(prefix.len())];
+    if !start.contains(&b'\\') {
+        return start == prefix.as_bytes();
+    }
+    serde_json::from_slice::<String>(string).is_ok_and(|text| text.starts_with(prefix))
 }
 
 /// A snowflake as Discord writes it, `"123"`; a bare number passes too.
@@ -195,8 +241,42 @@ mod tests {
         }
 
         #[test]
+        fn items_agree_with_a_parser(values in prop::collection::vec(arbitrary_json(), 0..5), pretty in any::<bool>()) {
+            let value = Value::from(values);
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+            let text = text.expect("a value serialises");
+            let found: Vec<Value> =
+                items(text.as_bytes()).map(|item| serde_json::from_slice(item).expect("a value")).collect();
+            let value: Value = serde_json::from_str(&text).expect("JSON");
+            prop_assert_eq!(Value::from(found), value);
+        }
+
+        #[test]
+        fn a_beginning_is_seen_through_escapes(text in "[!?a\"\\\\\n]{0,5}|\\PC{0,6}", cut in 0_usize..6, escaped in any::<bool>()) {
+            let mut written = serde_json::to_string(&text).expect("a text serialises");
+            if escaped {
+                let units = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+                written = format!("\"{units}\"");
+            }
+            let prefix: String = text.chars().take(cut).collect();
+            prop_assert!(begins_with(written.as_bytes(), &prefix));
+            let longer = format!("{prefix}\u{1F6A2}");
+            prop_assert_eq!(begins_with(written.as_bytes(), &longer), text.starts_with(&longer));
+        }
+
+        #[test]
+        fn a_place_is_where_the_value_stands(before in "[a-z]{0,4}", value in arbitrary_json()) {
+            let text = json!({"a": before, "t": value.clone()}).to_string();
+            let place = place(text.as_bytes(), "t").expect("it is there");
+            prop_assert_eq!(&text[place], value.to_string());
+            prop_assert_eq!(super::place(text.as_bytes(), "x"), None);
+        }
+
+        #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             let _ = fields(&bytes).count();
+            let _ = items(&bytes).count();
+            let _ = begins_with(&bytes, "!");
             let _ = dispatch_prefix(&bytes);
             let _ = guild_id(EventKind::OTHER, &bytes);
         }
@@ -204,6 +284,7 @@ mod tests {
         #[test]
         fn no_broken_json_panics(text in "[\\[\\]{}\",:\\\\0-9a-d ]{0,40}") {
             let _ = fields(text.as_bytes()).count();
+            let _ = items(text.as_bytes()).count();
             let _ = guild_id(EventKind::GUILD_CREATE, text.as_bytes());
         }
     }

@@ -11,6 +11,8 @@ pub struct Session {
     pub id: String,
     /// Where to resume, from READY.
     pub resume_url: String,
+    /// The bot's user, from READY; 0 where it is not known.
+    pub user: u64,
     /// Last sequence received; replays up to it are dropped.
     pub received: u64,
     /// Last sequence confirmed by every sink and stored: what heartbeats and resumes carry, never more.
@@ -63,5 +65,41 @@ impl Generation {
             Compression::None => "",
         };
         format!("{base}/?v={}&encoding=json{compress}", self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generation(version: u8, compression: Compression) -> Generation {
+        let limit = Duration::from_secs(1);
+        Generation {
+            number: 1,
+            total: 1,
+            token: Secret::new("t"),
+            intents: 0,
+            version,
+            compression,
+            gateway_url: "wss://gateway".to_owned(),
+            large_threshold: 50,
+            presence: None,
+            timeouts: Timeouts { connect: limit, hello: limit, ready: limit },
+        }
+    }
+
+    #[test]
+    fn every_connection_names_version_encoding_and_compression_as_its_identify_did() {
+        for (compression, query) in [
+            (Compression::None, ""),
+            (Compression::Zlib, "&compress=zlib-stream"),
+            (Compression::Zstd, "&compress=zstd-stream"),
+        ] {
+            let generation = generation(9, compression);
+            for base in ["wss://gateway", "wss://resume/"] {
+                let expected = format!("{}/?v=9&encoding=json{query}", base.trim_end_matches('/'));
+                assert_eq!(generation.connect_url(base), expected);
+            }
+        }
     }
 }

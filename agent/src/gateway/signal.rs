@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::commands::{Outgoing, Standing, Ticket};
 use super::frame::Header;
+use super::guilds::GuildNote;
 use super::kind::EventKind;
 
 /// What happened.
@@ -67,8 +68,8 @@ pub enum Output {
     SessionStarted,
     /// The session is gone and will not be resumed.
     SessionLost,
-    /// The present payload is a dispatch for the bot.
-    Deliver(EventKind, u64),
+    /// The present payload is a dispatch for the bot: type, sequence, and what it means for its guild.
+    Deliver(EventKind, u64, GuildNote),
     /// A heartbeat took this long.
     Latency(Duration),
     /// The connection ended, for people.

@@ -30,8 +30,8 @@ pub struct Lane {
 struct Open {
     seq: u64,
     received: Instant,
-    /// Sinks that have not confirmed it yet.
-    sinks: u8,
+    /// Confirmations that are still to come: one for each sink and event of this sequence.
+    sinks: u32,
 }
 
 impl Lane {
@@ -47,8 +47,9 @@ impl Lane {
         })
     }
 
-    /// Takes in the next event of the session. With no `sinks` it is confirmed at once.
-    pub fn open(&self, seq: u64, received: Instant, sinks: u8) {
+    /// Takes in the next event of the session, which `sinks` confirmations make confirmed. With none it is confirmed as soon
+    /// as everything before it is.
+    pub fn open(&self, seq: u64, received: Instant, sinks: u32) {
         let mut open = self.open.borrow_mut();
         if sinks == 0 && open.is_empty() {
             self.confirmed.set(seq);
@@ -190,14 +191,14 @@ mod tests {
     proptest! {
         #[test]
         fn the_confirmed_sequence_never_passes_an_open_event(
-            sinks in 1_u8..4,
+            sinks in 1_u32..4,
             order in Just((1_u64..40).collect::<Vec<_>>()).prop_shuffle(),
             repeats in prop::collection::vec(0_usize..39, 0..10),
         ) {
             let (lane, now) = (lane(0), Instant::now());
             (1..40).for_each(|seq| lane.open(seq, now, sinks));
-            let mut left: Vec<u8> = vec![sinks; 40];
-            let steps = order.iter().flat_map(|seq| vec![*seq; usize::from(sinks)]).chain(repeats.iter().map(|at| order[*at]));
+            let mut left: Vec<u32> = vec![sinks; 40];
+            let steps = order.iter().flat_map(|seq| vec![*seq; sinks as usize]).chain(repeats.iter().map(|at| order[*at]));
             for seq in steps {
                 lane.confirm(seq, now);
                 left[seq as usize] = left[seq as usize].saturating_sub(1);

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::codec::{Decoder, Piece, encode_close, encode_pong, encode_text};
 use super::inflate::Inflater;
 use super::socket::Socket;
+use crate::gateway::guilds::GuildNote;
 use crate::gateway::kind::EventKind;
 use crate::pipeline::Event;
 
@@ -46,6 +47,8 @@ pub struct Dispatch {
     pub seq: u64,
     /// Its payload in [`Buffers::payloads`].
     pub payload: Range<usize>,
+    /// What it means for its guild.
+    pub note: GuildNote,
 }
 
 impl Default for Buffers {
@@ -133,18 +136,24 @@ impl Connection {
     /// The next item in `input`, which moves on behind it; none when it is used up.
     pub fn next_item(&mut self, input: &mut &[u8], buffers: &mut Buffers) -> Option<Item> {
         loop {
+            if let Some(message) = self.decoder.whole(input) {
+                match self.feed(message, buffers).or_else(|| self.end_message(buffers)) {
+                    None => continue,
+                    item => return item,
+                }
+            }
             match self.decoder.next(input) {
                 Ok(None) => return None,
                 Ok(Some(Piece::Data(data))) => {
-                    let out = self.unfinished.as_mut().unwrap_or(&mut buffers.payloads);
-                    if let Err(error) = self.inflater.feed(data, out) {
-                        return Some(Item::Broken(error.to_string()));
+                    if let Some(broken) = self.feed(data, buffers) {
+                        return Some(broken);
                     }
                 }
-                Ok(Some(Piece::End)) if self.inflater.completes() => {
-                    return Some(self.complete(buffers));
+                Ok(Some(Piece::End)) => {
+                    if let Some(item) = self.end_message(buffers) {
+                        return Some(item);
+                    }
                 }
-                Ok(Some(Piece::End)) => self.spans_messages = true,
                 Ok(Some(Piece::Ping(payload))) => {
                     encode_pong(&payload, self.random.u32(..).to_ne_bytes(), &mut self.outgoing)
                 }
@@ -152,6 +161,20 @@ impl Connection {
                 Err(error) => return Some(Item::Broken(error.to_string())),
             }
         }
+    }
+
+    fn feed(&mut self, data: &[u8], buffers: &mut Buffers) -> Option<Item> {
+        let out = self.unfinished.as_mut().unwrap_or(&mut buffers.payloads);
+        self.inflater.feed(data, out).err().map(|error| Item::Broken(error.to_string()))
+    }
+
+    /// A payload may go on in the next message.
+    fn end_message(&mut self, buffers: &mut Buffers) -> Option<Item> {
+        if self.inflater.completes() {
+            return Some(self.complete(buffers));
+        }
+        self.spans_messages = true;
+        None
     }
 
     fn complete(&mut self, buffers: &mut Buffers) -> Item {

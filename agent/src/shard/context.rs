@@ -18,7 +18,7 @@ use crate::fleet::permits::PermitInput;
 use crate::gateway::commands::Outgoing;
 use crate::gateway::kind::EventKind;
 use crate::gateway::{Input, Machine};
-use crate::pipeline::{Lane, Progress};
+use crate::pipeline::{Lane, Progress, Stages};
 use crate::sinks::Sink;
 use crate::store::Change;
 use crate::telemetry::clock::unix_ms;
@@ -38,6 +38,8 @@ pub struct Context {
     pub buffers: RefCell<Buffers>,
     /// Where events go.
     pub sinks: Vec<Box<dyn Sink>>,
+    /// What is done to events before.
+    pub stages: RefCell<Stages>,
     /// What the lanes confirm.
     pub progress: Rc<Progress>,
     /// Dispatches by [`EventKind::index`].
@@ -59,6 +61,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// Its sinks of that name: one, as names are unique.
+    pub fn sinks_called<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a dyn Sink> {
+        self.sinks.iter().map(AsRef::as_ref).filter(move |sink| sink.report().name == name)
+    }
+
     /// A read buffer of the usual size.
     pub fn read_buffer() -> RefCell<Vec<u8>> {
         RefCell::new(vec![0; READ_SIZE])
@@ -148,6 +155,8 @@ pub struct Shard {
     pub machine: RefCell<Machine>,
     /// The lane of its present session.
     pub lane: RefCell<Option<Rc<Lane>>>,
+    /// Lanes of lost sessions that may have open events: what is known of guilds is stored in order.
+    pub former: RefCell<Vec<Rc<Lane>>>,
     /// What it has done, for its row.
     pub tally: RefCell<Tally>,
     /// Whether its socket is held.
@@ -247,6 +256,7 @@ impl Shard {
             id,
             machine: RefCell::new(machine),
             lane: RefCell::new(lane),
+            former: RefCell::default(),
             tally: RefCell::new(Tally::new(now)),
             held: Cell::new(false),
             rate: Cell::new(0),

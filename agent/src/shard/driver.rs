@@ -17,8 +17,10 @@ use super::connection::{Buffers, Connection, Dispatch, Item};
 use super::context::{Context, Shard, ToShard};
 use super::inflate::Inflater;
 use super::socket::{ConnectError, Socket, connect};
+use super::staged;
 use crate::fleet::permits::PermitInput;
 use crate::gateway::commands::{Standing, Ticket};
+use crate::gateway::guilds::GuildNote;
 use crate::gateway::{Input, Output, frame};
 use crate::pipeline::{Event, Lane};
 use crate::store::{Change, StoredSession};
@@ -168,8 +170,6 @@ impl Driver {
         buffers.begin_turn();
         self.dispatches = std::mem::take(&mut buffers.dispatches);
         let size = input.len();
-        // What a session still sent before it ended in this turn belongs to its lane.
-        let lane = self.shard.lane.borrow().clone();
         while let Link::Open(connection) = &mut self.link {
             match connection.next_item(&mut input, &mut buffers) {
                 Some(Item::Payload(range)) => self.on_payload(&buffers.payloads, range, now),
@@ -179,7 +179,8 @@ impl Driver {
             }
         }
         self.count(buffers.payloads.len(), size, now);
-        let lane = self.shard.lane.borrow().clone().or(lane);
+        // What a session sent before it ended in this turn belongs to its lane, also one that began in it.
+        let lane = self.shard.lane.borrow().clone().or_else(|| self.shard.former.borrow().last().cloned());
         if let Some(lane) = lane.filter(|_| !self.dispatches.is_empty()) {
             self.deliver(&lane, &mut buffers, now);
         }
@@ -191,15 +192,19 @@ impl Driver {
 
     fn on_payload(&mut self, payloads: &[u8], range: Range<usize>, now: Instant) {
         let payload = &payloads[range.clone()];
-        match frame::sniff(payload) {
-            Some(header) => {
+        let Some(header) = frame::sniff(payload) else { return self.on_broken("a payload without an opcode", now) };
+        let next = self.shard.machine.borrow_mut().next_event(header);
+        match next {
+            Some(seq) => {
+                self.dispatches.push(Dispatch { kind: header.kind, seq, payload: range, note: GuildNote::None })
+            }
+            None => {
                 self.payload = range;
                 self.handle(Input::Payload(payload, header), now);
-                if self.context.desk.listens() {
-                    self.context.desk.hear(self.shard.id, header.kind, payload, now);
-                }
             }
-            None => self.on_broken("a payload without an opcode", now),
+        }
+        if self.context.desk.listens() {
+            self.context.desk.hear(self.shard.id, header.kind, payload, now);
         }
     }
 
@@ -216,7 +221,12 @@ impl Driver {
     /// One allocation holds all payloads of a turn; each event is a slice of it.
     fn deliver(&mut self, lane: &Rc<Lane>, buffers: &mut Buffers, now: Instant) {
         let sinks = &self.context.sinks;
-        let count = u8::try_from(sinks.len()).expect("the configuration allows few sinks");
+        if !self.context.stages.borrow().are_idle() {
+            staged::take(&self.shard, &self.context, lane, &mut self.dispatches, buffers, now);
+            sinks.iter().for_each(|sink| sink.push(&buffers.events));
+            return buffers.events.clear();
+        }
+        let count = u32::try_from(sinks.len()).expect("the configuration allows few sinks");
         self.dispatches.iter().for_each(|dispatch| lane.open(dispatch.seq, now, count));
         if sinks.is_empty() {
             self.dispatches.clear();
@@ -224,7 +234,7 @@ impl Driver {
         }
         let end = self.dispatches.last().map_or(0, |dispatch| dispatch.payload.end);
         let payloads = Bytes::copy_from_slice(&buffers.payloads[..end]);
-        let events = self.dispatches.drain(..).map(|Dispatch { kind, seq, payload }| Event {
+        let events = self.dispatches.drain(..).map(|Dispatch { kind, seq, payload, .. }| Event {
             lane: Rc::clone(lane),
             seq,
             kind,
@@ -311,7 +321,9 @@ impl Driver {
     fn perform(&mut self, output: Output, now: Instant) {
         let id = self.shard.id;
         match output {
-            Output::Deliver(kind, seq) => self.dispatches.push(Dispatch { kind, seq, payload: self.payload.clone() }),
+            Output::Deliver(kind, seq, note) => {
+                self.dispatches.push(Dispatch { kind, seq, payload: self.payload.clone(), note });
+            }
             Output::Send(text) => {
                 if let Link::Open(connection) = &mut self.link {
                     connection.send(&text);
@@ -387,7 +399,7 @@ impl Driver {
         *self.shard.lane.borrow_mut() = Some(lane);
         self.told_stored = 0;
         self.shard.tally.borrow_mut().session_since = Some(since_ms);
-        self.context.changes.push(Change::Put(StoredSession {
+        let session = StoredSession {
             generation: generation.number,
             shard: self.shard.id,
             total: generation.total,
@@ -398,13 +410,15 @@ impl Driver {
             compression: generation.compression,
             intents: generation.intents,
             since_ms,
-            guilds: machine.guilds().ids(),
-        }));
+            user: session.user,
+        };
+        self.context.changes.push(Change::Put { session, guilds: machine.guilds().as_stored().packed().to_vec() });
     }
 
     fn lose_session(&mut self) {
         let generation = self.shard.machine.borrow().generation().number;
-        *self.shard.lane.borrow_mut() = None;
+        self.shard.former.borrow_mut().extend(self.shard.lane.take());
+        self.context.sinks.iter().for_each(|sink| sink.session_lost(self.shard.id));
         self.shard.tally.borrow_mut().session_since = None;
         self.context.changes.push(Change::Remove { generation, shard: self.shard.id });
     }

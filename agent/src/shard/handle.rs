@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pilothouse_shared::snapshot::ShardDetail;
+use pilothouse_shared::stage::StageName;
 use tokio::sync::{mpsc, oneshot};
 
 use super::desk::MembersResult;
@@ -10,6 +11,8 @@ use crate::fleet::placement::Placement;
 use crate::gateway::commands::Standing;
 use crate::gateway::members::MembersRequest;
 use crate::gateway::payload::Payload;
+use crate::sinks::SinkOrder;
+use crate::sinks::dead::Letter;
 
 /// What can be asked of one shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,8 +38,14 @@ pub enum ToWorker {
     Send(u32, Payload, oneshot::Sender<Standing>),
     /// Ask for members of a guild of one of its shards.
     Members(u32, MembersRequest, oneshot::Sender<MembersResult>),
+    /// Switch a stage.
+    Stage(StageName, bool),
     /// Describe one of its shards.
     Detail(u32, oneshot::Sender<ShardDetail>),
+    /// For its instance of the sink of this name.
+    Sink(Arc<str>, SinkOrder),
+    /// Deliver these dead letters of the sink of this name again; answered when they are safe.
+    Resend(Arc<str>, Arc<[Letter]>, oneshot::Sender<()>),
     /// The shard's turn to identify is near.
     Dial(u32),
     /// The permit that the shard waits for.
@@ -82,6 +91,48 @@ impl Shards {
         let (answer, detail) = oneshot::channel();
         self.tell(shard, ToWorker::Detail(shard, answer)).await.ok()?;
         detail.await.ok()
+    }
+
+    /// Passes an order to every worker's instance of the sink called `name`.
+    ///
+    /// # Errors
+    /// [`Gone`] while shutting down.
+    pub async fn order(&self, name: &str, order: SinkOrder) -> Result<(), Gone> {
+        let name: Arc<str> = name.into();
+        for worker in self.workers.iter() {
+            worker.send(ToWorker::Sink(Arc::clone(&name), order)).await.map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+
+    /// Delivers dead letters of the sink called `name` again; ready when all of them are safe in the spool.
+    ///
+    /// # Errors
+    /// [`Gone`] while shutting down.
+    pub async fn resend(&self, name: &str, letters: Vec<Letter>) -> Result<(), Gone> {
+        let (name, letters): (Arc<str>, Arc<[Letter]>) = (name.into(), letters.into());
+        let mut safe = Vec::new();
+        for worker in self.workers.iter() {
+            let (done, answer) = oneshot::channel();
+            let message = ToWorker::Resend(Arc::clone(&name), Arc::clone(&letters), done);
+            worker.send(message).await.map_err(|_| Gone)?;
+            safe.push(answer);
+        }
+        for answer in safe {
+            answer.await.map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+
+    /// Switches a stage on every worker.
+    ///
+    /// # Errors
+    /// [`Gone`] while shutting down.
+    pub async fn stage(&self, name: StageName, on: bool) -> Result<(), Gone> {
+        for worker in self.workers.iter() {
+            worker.send(ToWorker::Stage(name, on)).await.map_err(|_| Gone)?;
+        }
+        Ok(())
     }
 
     /// Tells every worker to stop.

@@ -122,6 +122,7 @@ mod tests {
     use zstd_safe::{CCtx, zstd_sys::ZSTD_EndDirective};
 
     use super::*;
+    use crate::checks::cuts_change_no_payload;
 
     fn deflate(context: &mut Compress, text: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(text.len() + 128);
@@ -159,11 +160,21 @@ mod tests {
         }
 
         #[test]
-        fn corrupt_bytes_are_refused_or_read_but_never_panic(
-            bytes in prop::collection::vec(any::<u8>(), 0..400), zstd in any::<bool>(),
+        fn garbled_bytes_are_refused_or_read_the_same_in_any_cuts(
+            text in "[a-c]{0,300}",
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+            cuts in prop::collection::vec(1_usize..40, 0..20),
+            zstd in any::<bool>(),
         ) {
-            let mut inflater = Inflater::new(if zstd { Compression::Zstd } else { Compression::Zlib });
-            let _ = inflater.feed(&bytes, &mut Vec::new());
+            let text = text.as_bytes();
+            let (compression, mut bytes) = match zstd {
+                true => (Compression::Zstd, compress(&mut CCtx::create(), text)),
+                false => (Compression::Zlib, deflate(&mut Compress::new(flate2::Compression::new(6), true), text)),
+            };
+            for (at, byte) in flips.into_iter().filter(|_| !bytes.is_empty()).collect::<Vec<_>>() {
+                *at.get_mut(&mut bytes) = byte;
+            }
+            cuts_change_no_payload(compression, &bytes, &cuts);
         }
     }
 

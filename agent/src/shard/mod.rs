@@ -13,6 +13,7 @@ pub mod inflate;
 pub mod row;
 pub mod send;
 pub mod socket;
+mod staged;
 pub mod worker;
 
 pub use context::{Context, Shard};

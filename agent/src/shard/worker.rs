@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use hdrhistogram::Histogram;
-use pilothouse_shared::snapshot::ShardRow;
+use pilothouse_shared::snapshot::{ShardRow, StageRow};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -20,31 +20,37 @@ use super::desk::Desk;
 use super::driver::Driver;
 use super::handle::ToWorker;
 use super::row;
+use crate::config::StagesConfig;
 use crate::fleet::permits::PermitInput;
-use crate::gateway::Machine;
+use crate::gateway::guilds::Guilds;
 use crate::gateway::kind::EventKind;
 use crate::gateway::session::{Generation, Session};
-use crate::pipeline::{Lane, Progress};
-use crate::sinks::{SinkFactory, SinkReport};
+use crate::gateway::{Input, Machine};
+use crate::pipeline::{Lane, Progress, Stages};
+use crate::sinks::{Seat, SinkFactory, SinkReport};
 use crate::store::{Change, SessionTag, StoreWriter, StoredSession};
 
 /// Confirmed sequences are stored this often.
 const STORE_EVERY: Duration = Duration::from_millis(200);
 /// Samples are taken this often; a rate looks back two of them.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
-/// Longest wait at shutdown for sinks to confirm what is open; what is not is replayed after the restart.
+/// At shutdown sinks have this long to deliver what is open; then it goes to the spool.
+const GRACE: Duration = Duration::from_secs(2);
+/// Longest wait for that; what is still open then is replayed after the restart.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// What a worker is made of.
 pub struct Plan {
     /// Name of the agent.
     pub agent: String,
-    /// Number of the worker.
-    pub worker: u16,
-    /// Its shards, each with the session to resume.
-    pub shards: Vec<(u32, Option<StoredSession>)>,
+    /// Which worker it is.
+    pub seat: Seat,
+    /// Its shards.
+    pub shards: Vec<Start>,
     /// What they run as.
     pub generation: Arc<Generation>,
+    /// What is done to events before the sinks.
+    pub stages: StagesConfig,
     /// Makes this worker's instances of the sinks, on its thread.
     pub sinks: SinkFactory,
     /// TLS of every connection.
@@ -59,6 +65,17 @@ pub struct Plan {
     pub samples: mpsc::Sender<Sample>,
     /// To the store.
     pub store: StoreWriter,
+}
+
+/// What a shard starts from.
+#[derive(Debug)]
+pub struct Start {
+    /// Index of the shard.
+    pub id: u32,
+    /// The session to resume.
+    pub session: Option<StoredSession>,
+    /// What is known of its guilds; none: it never ran.
+    pub guilds: Option<Guilds>,
 }
 
 /// What a worker counted, and its shards' rows.
@@ -76,6 +93,8 @@ pub struct Sample {
     pub latency: Histogram<u32>,
     /// Its instances of the sinks.
     pub sinks: Vec<SinkReport>,
+    /// Its stages.
+    pub stages: Vec<StageRow>,
 }
 
 /// Starts the worker's thread; it ends after [`ToWorker::Stop`].
@@ -83,7 +102,7 @@ pub struct Sample {
 /// # Errors
 /// The thread or a sink could not be started.
 pub fn spawn(plan: Plan) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
-    let name = format!("worker-{}", plan.worker);
+    let name = format!("worker-{}", plan.seat.worker);
     let handle = thread::Builder::new().name(name).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, work(plan))
@@ -92,14 +111,16 @@ pub fn spawn(plan: Plan) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
 }
 
 async fn work(plan: Plan) -> anyhow::Result<()> {
-    let Plan { agent, worker, shards, generation, sinks, tls, max_unconfirmed, inbox, permits, samples, store } = plan;
+    let Plan { agent, seat, shards, generation, stages, sinks, tls, max_unconfirmed, .. } = plan;
+    let (inbox, permits, samples, store) = (plan.inbox, plan.permits, plan.samples, plan.store);
     let now = Instant::now();
     let context = Rc::new(Context {
         agent,
-        worker,
+        worker: seat.worker,
         read: Context::read_buffer(),
         buffers: RefCell::new(Buffers::default()),
-        sinks: sinks()?,
+        sinks: sinks(&seat)?,
+        stages: RefCell::new(Stages::new(&stages)),
         progress: Progress::new(),
         kinds: RefCell::new(vec![0; EventKind::NAMES.len()]),
         tls,
@@ -110,8 +131,7 @@ async fn work(plan: Plan) -> anyhow::Result<()> {
         permits: Outbox::default(),
         changes: Outbox::default(),
     });
-    let shards: Rc<[Rc<Shard>]> =
-        shards.into_iter().map(|(id, stored)| create(id, stored, &generation, &context, now)).collect();
+    let shards: Rc<[Rc<Shard>]> = shards.into_iter().map(|start| create(start, &generation, &context, now)).collect();
     for shard in shards.iter() {
         spawn_local(supervise(Rc::clone(shard), Rc::clone(&context)));
         shard.tell(ToShard::Start);
@@ -127,22 +147,18 @@ async fn work(plan: Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn create(
-    id: u32,
-    stored: Option<StoredSession>,
-    generation: &Arc<Generation>,
-    context: &Context,
-    now: Instant,
-) -> Rc<Shard> {
+fn create(start: Start, generation: &Arc<Generation>, context: &Context, now: Instant) -> Rc<Shard> {
+    let Start { id, session: stored, guilds } = start;
     let session = stored.as_ref().map(|stored| Session {
         id: stored.session_id.clone(),
         resume_url: stored.resume_url.clone(),
+        user: stored.user,
         received: stored.confirmed,
         stored: stored.confirmed,
     });
     let lane = session.as_ref().map(|session| lane(id, session, generation, context));
-    let guilds = stored.as_ref().map_or(&[][..], |stored| &stored.guilds);
-    let machine = Machine::new(id, Arc::clone(generation), session, fastrand::u64(..)).with_guilds(guilds);
+    let machine = Machine::new(id, Arc::clone(generation), session, fastrand::u64(..));
+    let machine = machine.with_guilds(guilds.unwrap_or_default());
     let shard = Shard::new(id, machine, lane, now);
     shard.tally.borrow_mut().session_since = stored.map(|stored| stored.since_ms);
     shard
@@ -167,13 +183,15 @@ async fn supervise(shard: Rc<Shard>, context: Rc<Context>) {
 /// A new machine and a new lane from what is stored: what was received but not confirmed is replayed.
 fn start_over(shard: &Shard, context: &Context) {
     let generation = Arc::clone(shard.machine.borrow().generation());
+    let stored = shard.lane.borrow().as_ref().map_or(0, |lane| lane.stored());
+    shard.machine.borrow_mut().handle(Input::Stored(stored), Instant::now());
     let session = shard.machine.borrow().session().cloned();
     let session = session.map(|session| Session { received: session.stored, ..session });
     *shard.lane.borrow_mut() = session.as_ref().map(|session| lane(shard.id, session, &generation, context));
-    let guilds = shard.machine.borrow().guilds().ids();
+    let guilds = shard.machine.borrow().guilds().as_stored();
     let commands = shard.machine.borrow().commands().clone();
     let machine = Machine::new(shard.id, generation, session, fastrand::u64(..));
-    *shard.machine.borrow_mut() = machine.with_guilds(&guilds).with_commands(commands);
+    *shard.machine.borrow_mut() = machine.with_guilds(guilds).with_commands(commands);
     context.permits.push(PermitInput::Done(shard.id));
     shard.tally.borrow_mut().note("restarted after a fault of the agent".to_owned(), Instant::now());
     shard.tell(ToShard::Start);
@@ -207,24 +225,20 @@ async fn keep_stored(context: Rc<Context>, shards: Rc<[Rc<Shard>]>, store: Store
 
 async fn store_now(context: &Context, shards: &[Rc<Shard>], store: &StoreWriter) {
     let mut changes = context.changes.take();
-    for shard in shards {
-        let guilds = shard.machine.borrow_mut().take_changed_guilds();
-        let generation = shard.machine.borrow().generation().number;
-        changes.extend(guilds.map(|guilds| Change::Guilds { generation, shard: shard.id, guilds }));
-    }
     let mut moved = Vec::new();
-    for lane in shards.iter().filter_map(|shard| shard.lane.borrow().clone()) {
+    for shard in shards {
+        shard.former.borrow_mut().retain(|lane| lane.outstanding() > 0);
+        let lane = shard.lane.borrow().clone().filter(|_| shard.former.borrow().is_empty());
+        let Some(lane) = lane.filter(|lane| lane.confirmed() > lane.stored()) else { continue };
         let seq = lane.confirmed();
-        if seq > lane.stored() {
-            let session = SessionTag::of(&lane.origin.session);
-            changes.push(Change::Confirmed {
-                generation: lane.origin.generation,
-                shard: lane.origin.shard,
-                session,
-                seq,
-            });
-            moved.push((lane, seq));
-        }
+        changes.push(Change::Confirmed {
+            generation: lane.origin.generation,
+            shard: lane.origin.shard,
+            session: SessionTag::of(&lane.origin.session),
+            seq,
+            guilds: shard.machine.borrow().guilds().changes(seq),
+        });
+        moved.push((lane, seq));
     }
     if changes.is_empty() {
         return;
@@ -261,6 +275,7 @@ async fn sample(context: Rc<Context>, shards: Rc<[Rc<Shard>]>, samples: mpsc::Se
             delivered: context.progress.delivered(),
             latency: context.progress.take_latency(),
             sinks: context.sinks.iter().map(|sink| sink.report()).collect(),
+            stages: context.stages.borrow().report(),
         };
         // A sampler that is behind gets the next one.
         if let Err(mpsc::error::TrySendError::Closed(_)) = samples.try_send(sample) {
@@ -275,6 +290,17 @@ async fn answer(mut inbox: mpsc::Receiver<ToWorker>, shards: &[Rc<Shard>], conte
     while let Some(message) = inbox.recv().await {
         match message {
             ToWorker::Stop => return,
+            ToWorker::Sink(name, order) => {
+                context.sinks_called(&name).for_each(|sink| sink.obey(order));
+            }
+            ToWorker::Resend(name, letters, done) => {
+                let resent: Vec<_> = context.sinks_called(&name).map(|sink| sink.resend(&letters)).collect();
+                spawn_local(async move {
+                    futures_util::future::join_all(resent).await;
+                    // Whoever asked may have left.
+                    let _ = done.send(());
+                });
+            }
             ToWorker::Dial(id) => find(id).into_iter().for_each(|shard| shard.tell(ToShard::Dial)),
             ToWorker::Permit(id) => find(id).into_iter().for_each(|shard| shard.tell(ToShard::Permit)),
             ToWorker::Command(id, command) => {
@@ -290,6 +316,7 @@ async fn answer(mut inbox: mpsc::Receiver<ToWorker>, shards: &[Rc<Shard>], conte
                     context.desk.ask(shard, request, asker, Instant::now());
                 }
             }
+            ToWorker::Stage(name, on) => context.stages.borrow_mut().set(name, on),
             ToWorker::Detail(id, answer) => {
                 if let Some(shard) = find(id) {
                     let now = Instant::now();
@@ -305,13 +332,18 @@ async fn answer(mut inbox: mpsc::Receiver<ToWorker>, shards: &[Rc<Shard>], conte
 /// Leaves every connection, then waits for the sinks to confirm what is open.
 async fn drain(shards: &[Rc<Shard>], context: &Context) {
     shards.iter().for_each(|shard| shard.tell(ToShard::Stop));
-    let lanes: Vec<Rc<Lane>> = shards.iter().filter_map(|shard| shard.lane.borrow().clone()).collect();
-    let confirmed = async {
+    let present = shards.iter().filter_map(|shard| shard.lane.borrow().clone());
+    let former = shards.iter().flat_map(|shard| shard.former.borrow().clone());
+    let lanes: Vec<Rc<Lane>> = present.chain(former).collect();
+    let confirmed = || async {
         while lanes.iter().any(|lane| lane.outstanding() > 0) {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    if timeout(DRAIN, confirmed).await.is_err() {
+    if timeout(GRACE, confirmed()).await.is_err() {
+        context.sinks.iter().for_each(|sink| sink.close());
+    }
+    if timeout(DRAIN, confirmed()).await.is_err() {
         let open: usize = lanes.iter().map(|lane| lane.outstanding()).sum();
         tracing::warn!("{open} events are not confirmed by the bot; Discord replays them after the restart");
     }

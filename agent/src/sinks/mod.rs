@@ -1,27 +1,99 @@
 //! Sinks deliver events to the bot. Each worker runs its own instance of every sink, on its own thread.
 //!
-//! Contract: [`Sink::push`] never blocks and never drops; events of one guild reach one route in the order in
-//! which they were pushed, at most one of them in flight; an event is confirmed once, after the bot has it. How
-//! many events can be outstanding is bounded by the lanes, which stop reading their sockets.
+//! Contract: [`Sink::push`] never blocks and never drops; events of one guild reach one route in the order in which they
+//! were pushed, at most one attempt of them in flight; an event is confirmed once: when the bot has it, or the spool. How
+//! many events can be outstanding is bounded by the lanes, which stop reading their sockets, and by the spool.
+//!
+//! `delivery` is all that a kind of sink has to do. `route` does the rest for every kind: `queue` (pure) keeps the order,
+//! `disk` is its way to the spool, `dead` is where refused events go.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::SinkConfig;
+use anyhow::Context as _;
+use futures_util::future::LocalBoxFuture;
+use pilothouse_shared::snapshot::SinkRow;
+
+use self::dead::{DeadLetters, Letter};
+use self::delivery::Transport;
+use self::disk::Disk;
+use self::queue::Bounds;
+use self::route::Route;
+use self::routed::Routed;
+use crate::config::{RouteBy, SinkConfig, SpoolConfig};
 use crate::pipeline::Event;
+use crate::spool::{Spool, Tag};
 
+mod adopt;
+pub mod amqp;
+pub mod dead;
 pub mod delivery;
-pub mod http;
+mod disk;
+mod envelope;
+mod http;
+mod link;
+pub mod nats;
+mod ndjson;
+mod queue;
+mod route;
+mod routed;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use self::adopt::adopt;
+
+/// While a socket is held because of unconfirmed events, they are spilled after this time.
+const SPILL_HELD_AFTER: Duration = Duration::from_millis(100);
+
+/// One worker, as its sinks see it.
+#[derive(Clone)]
+pub struct Seat {
+    /// Number of the worker.
+    pub worker: u16,
+    /// Whether the backlog of a shard is this worker's to deliver; of every shard there ever was, exactly one worker's.
+    pub owns: Arc<dyn Fn(u32) -> bool + Send + Sync>,
+}
 
 /// Makes one worker's instances of the sinks, on its thread.
-pub type SinkFactory = Arc<dyn Fn() -> anyhow::Result<Vec<Box<dyn Sink>>> + Send + Sync>;
+pub type SinkFactory = Arc<dyn Fn(&Seat) -> anyhow::Result<Vec<Box<dyn Sink>>> + Send + Sync>;
 
 /// A way to the bot.
 pub trait Sink {
-    /// Takes over events, in order; each is confirmed through [`Event::confirm`] when the bot has it.
+    /// Takes over events, in order; each is confirmed through [`Event::confirm`] when the bot or the spool has it.
     fn push(&self, events: &[Event]);
 
     /// Its state, for people.
     fn report(&self) -> SinkReport;
+
+    /// The session of `shard` cannot be resumed: Discord will not repeat what is unconfirmed.
+    fn session_lost(&self, _shard: u32) {}
+
+    /// The agent ends: what is unconfirmed goes where it is safe.
+    fn close(&self) {}
+
+    /// Does what an operator orders.
+    fn obey(&self, _order: SinkOrder) {}
+
+    /// Delivers dead letters again, those that are this worker's; ready when they are safe.
+    fn resend(&self, _letters: &[Letter]) -> LocalBoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// What an operator can order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SinkOrder {
+    /// Begin no attempt; events go to the spool.
+    Pause,
+    /// Go on, at the usual pace.
+    Resume,
+    /// Go on, and deliver the backlog as fast as the bot takes it.
+    Drain,
+    /// Throw the backlog away.
+    Purge,
 }
 
 /// What one instance of a sink tells about itself; the sampler adds the instances up.
@@ -33,23 +105,133 @@ pub struct SinkReport {
     pub kind: &'static str,
     /// Why it does not deliver, where it does not: `connection refused by http://…, retrying`.
     pub trouble: Option<String>,
-    /// Events waiting or in flight.
+    /// An operator paused it.
+    pub paused: bool,
+    /// Events waiting in memory or in flight.
     pub queued: u32,
-    /// Events confirmed since the start.
+    /// Events in the spool or on their way there.
+    pub spooled: u64,
+    /// When the oldest event in memory was received, Unix milliseconds.
+    pub oldest_ms: Option<u64>,
+    /// Events the bot has accepted since the start.
     pub delivered: u64,
     /// Attempts that failed and were or will be repeated.
     pub retries: u64,
     /// Events that the bot refused for good.
     pub dead: u64,
+    /// Events that a spool nearly full had no room for.
+    pub dropped: u64,
+    /// Events of the backlog that an operator threw away.
+    pub purged: u64,
+}
+
+/// What the sinks of all workers share.
+#[derive(Clone)]
+pub struct Common {
+    spool: Option<Spool>,
+    settings: SpoolConfig,
+    max_unconfirmed: usize,
+    /// Of each sink, in the order of the configuration.
+    dead: Vec<Arc<DeadLetters>>,
+}
+
+impl Common {
+    /// Opens the dead letters of `sinks` in the data folder.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn open(
+        data_dir: &Path,
+        sinks: &[SinkConfig],
+        spool: Option<Spool>,
+        settings: SpoolConfig,
+        max_unconfirmed: u32,
+    ) -> anyhow::Result<Self> {
+        let open = |sink: &SinkConfig| {
+            DeadLetters::open(data_dir, sink.name()).with_context(|| format!("the dead letters of {}", sink.name()))
+        };
+        let dead = sinks.iter().map(open).collect::<anyhow::Result<_>>()?;
+        Ok(Self { spool, settings, max_unconfirmed: max_unconfirmed as usize, dead })
+    }
+
+    /// The dead letters of each sink, in the order of the configuration.
+    pub fn dead_letters(&self) -> &[Arc<DeadLetters>] {
+        &self.dead
+    }
+
+    /// Adds what all workers' instances of a sink share to its row.
+    pub fn add_to(&self, row: &mut SinkRow) {
+        let named = |letters: &&Arc<DeadLetters>| letters.name() == row.name;
+        row.letters = self.dead.iter().find(named).map_or(0, |letters| letters.count());
+        let Some(spool) = &self.spool else { return };
+        let status = spool.status(Tag::of(&row.name));
+        row.spool_bytes = status.bytes;
+        row.expired = status.expired;
+    }
+
+    fn bounds(&self, attempts: u32, batch: usize) -> Bounds {
+        let after = self.settings.after;
+        Bounds {
+            attempts: attempts.max(1) as usize,
+            batch,
+            spill_after: self.spool.as_ref().map(|_| after),
+            spill_held_after: SPILL_HELD_AFTER.min(after),
+            max_unconfirmed: self.max_unconfirmed,
+        }
+    }
 }
 
 /// Makes every configured sink, once for each worker; must be called inside the worker's `LocalSet`.
-pub fn factory(configs: Vec<SinkConfig>) -> SinkFactory {
-    Arc::new(move || configs.iter().map(start).collect())
+pub fn factory(configs: Vec<SinkConfig>, common: Common) -> SinkFactory {
+    Arc::new(move |seat| {
+        let sinks = configs.iter().zip(&common.dead);
+        sinks
+            .map(|(config, dead)| start(config, &common, dead, seat).with_context(|| format!("sink {}", config.name())))
+            .collect()
+    })
 }
 
-fn start(config: &SinkConfig) -> anyhow::Result<Box<dyn Sink>> {
-    match config {
-        SinkConfig::Http(config) => Ok(Box::new(http::HttpSink::start(config)?)),
+fn start(config: &SinkConfig, common: &Common, dead: &Arc<DeadLetters>, seat: &Seat) -> anyhow::Result<Box<dyn Sink>> {
+    let starter = Starter { name: config.name(), kind: config.kind(), common, dead, seat };
+    Ok(match config {
+        SinkConfig::Http(http) => {
+            let transports = http::transports(http).map_err(anyhow::Error::msg)?;
+            let (names, route_by) = adopt::routes(config);
+            starter.start(route_by, http.concurrency, names.into_iter().zip(transports))
+        }
+        SinkConfig::Amqp(amqp) => starter.start_single(amqp.concurrency, amqp::AmqpTransport::new(amqp.clone())),
+        SinkConfig::Nats(nats) => starter.start_single(nats.concurrency, nats::NatsTransport::new(nats.clone())),
+        SinkConfig::Ndjson(ndjson) => starter.start_single(1, ndjson::NdjsonTransport::new(ndjson)),
+    })
+}
+
+/// What is the same for the sinks of every kind.
+struct Starter<'a> {
+    name: &'a str,
+    kind: &'static str,
+    common: &'a Common,
+    dead: &'a Arc<DeadLetters>,
+    seat: &'a Seat,
+}
+
+impl Starter<'_> {
+    /// Over transports by the names of their routes.
+    fn start<'a, T: Transport>(
+        &self,
+        route_by: RouteBy,
+        attempts: u32,
+        transports: impl Iterator<Item = (&'a str, T)>,
+    ) -> Box<dyn Sink> {
+        let Self { name, kind, common, dead, seat } = *self;
+        let route = |(route, transport): (&str, T)| {
+            let bounds = common.bounds(attempts, transport.largest_batch());
+            let disk = common.spool.clone().map(|spool| Disk::new(spool, name, route));
+            Route::new(transport, bounds, common.settings.drain_rate, disk, Arc::clone(dead), &*seat.owns)
+        };
+        Box::new(Routed::start(name, kind, route_by, transports.map(route).collect(), seat.clone()))
+    }
+
+    fn start_single<T: Transport>(&self, attempts: u32, transport: T) -> Box<dyn Sink> {
+        self.start(RouteBy::Shard, attempts, [("", transport)].into_iter())
     }
 }

@@ -1,8 +1,11 @@
 //! What must survive the process: sessions with their confirmed sequences, and the identify budget.
 //!
 //! Contract: what [`StoreWriter::save`] reports as done survives kill -9 and power loss. A confirmed sequence is
-//! never combined with another session than its own. `file` is the database, `writer` the thread that writes.
+//! never combined with another session than its own, and what is known of guilds is what was known at that sequence:
+//! both are written in one transaction. `file` is the database, `guilds` shares knowledge out, `writer` is
+//! the thread that writes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,8 +15,10 @@ use redb::Database;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Compression;
+use crate::gateway::guilds::{GuildChange, Guilds};
 
 mod file;
+mod guilds;
 mod writer;
 
 pub use writer::StoreWriter;
@@ -43,9 +48,9 @@ pub struct StoredSession {
     pub intents: u64,
     /// When it was identified, Unix milliseconds.
     pub since_ms: u64,
-    /// Ids of its guilds, kept apart.
-    #[serde(skip)]
-    pub guilds: Vec<u64>,
+    /// The bot's user; 0 where it is not known.
+    #[serde(default)]
+    pub user: u64,
 }
 
 /// Identifies left, of the whole token.
@@ -78,8 +83,14 @@ impl SessionTag {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
     /// A session began; replaces its shard's one of the same generation.
-    Put(StoredSession),
-    /// A session's confirmed sequence moved. Ignored unless the session is the stored one.
+    Put {
+        /// The session.
+        session: StoredSession,
+        /// Its shard's guilds, [packed](crate::gateway::guilds::Guilds::packed), as of its confirmed sequence.
+        guilds: Vec<u64>,
+    },
+    /// A session's confirmed sequence moved, and with it what is known of guilds. Ignored unless the session is the
+    /// stored one.
     Confirmed {
         /// Generation of the session.
         generation: u32,
@@ -89,17 +100,10 @@ pub enum Change {
         session: SessionTag,
         /// Its confirmed sequence.
         seq: u64,
+        /// What changed with its guilds up to that.
+        guilds: Vec<GuildChange>,
     },
-    /// The bot was added to guilds or removed from some.
-    Guilds {
-        /// Generation of the session.
-        generation: u32,
-        /// Shard of the session.
-        shard: u32,
-        /// Ids of all its guilds.
-        guilds: Vec<u64>,
-    },
-    /// The session can no longer be resumed.
+    /// The session can no longer be resumed. What is known of its shard's guilds stays.
     Remove {
         /// Generation of the session.
         generation: u32,
@@ -111,10 +115,10 @@ pub enum Change {
 }
 
 impl Change {
-    /// The confirmed sequence of a session moved.
+    /// The confirmed sequence of a session moved past nothing about guilds.
     pub fn confirmed(session: &StoredSession, seq: u64) -> Self {
         let StoredSession { generation, shard, ref session_id, .. } = *session;
-        Self::Confirmed { generation, shard, session: SessionTag::of(session_id), seq }
+        Self::Confirmed { generation, shard, session: SessionTag::of(session_id), seq, guilds: Vec::new() }
     }
 }
 
@@ -169,6 +173,22 @@ impl Store {
     /// The sessions that can be resumed, by generation and shard.
     pub fn sessions(&self) -> &[StoredSession] {
         &self.contents.sessions
+    }
+
+    /// What is known of the guilds of each shard of `total`, by shard; a shard that never ran has none. Of another total
+    /// than the stored one it is what those shards knew, shared out anew and stored so: a changed number of shards
+    /// makes no guild new.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it cannot be stored.
+    pub fn guilds(&mut self, generation: u32, total: u32) -> Result<BTreeMap<u32, Guilds>, StoreError> {
+        if let Some(rows) = guilds::share_out(&self.contents.guilds, generation, total) {
+            file::replace_guilds(&self.database, &rows).map_err(|err| StoreError::unusable(&self.path, &err))?;
+            self.contents.guilds = rows;
+        }
+        let rows = std::mem::take(&mut self.contents.guilds).into_iter();
+        let mine = rows.filter(|(slot, _)| file::unslot(*slot).0 == generation);
+        Ok(mine.map(|(slot, row)| (file::unslot(slot).1, Guilds::unpack(row.packed))).collect())
     }
 
     /// The budget as last saved.

@@ -10,6 +10,7 @@ use redb::StorageBackend;
 use redb::backends::FileBackend;
 
 use super::*;
+use crate::gateway::guilds::{GuildState, entry};
 use tokio::sync::oneshot;
 
 fn session(shard: u32, id: &str, confirmed: u64) -> StoredSession {
@@ -24,8 +25,12 @@ fn session(shard: u32, id: &str, confirmed: u64) -> StoredSession {
         compression: Compression::Zlib,
         intents: 513,
         since_ms: 1_790_000_000_000,
-        guilds: vec![7, 8],
+        user: 9,
     }
+}
+
+fn put(session: StoredSession) -> Change {
+    Change::Put { session, guilds: vec![entry(7, GuildState::Awaited), entry(8, GuildState::New)] }
 }
 
 fn save(writer: &StoreWriter, changes: Vec<Change>) {
@@ -43,7 +48,7 @@ fn what_was_saved_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let budget = Budget { total: 1000, remaining: 812, resets_at_ms: 1_790_011_520_000 };
     let writer = writer(folder.path());
-    save(&writer, vec![Change::Put(session(0, "a", 5)), Change::Put(session(1, "b", 0)), Change::Budget(budget)]);
+    save(&writer, vec![put(session(0, "a", 5)), put(session(1, "b", 0)), Change::Budget(budget)]);
     save(&writer, vec![Change::confirmed(&session(0, "a", 5), 9), Change::Remove { generation: 1, shard: 1 }]);
     drop(writer);
     let store = Store::open(folder.path()).unwrap();
@@ -56,12 +61,53 @@ fn what_was_saved_is_there_after_a_restart() {
 fn a_sequence_is_never_combined_with_another_session() {
     let folder = tempfile::tempdir().unwrap();
     let writer = writer(folder.path());
-    save(&writer, vec![Change::Put(session(0, "old", 5))]);
-    save(&writer, vec![Change::Put(session(0, "new", 1)), Change::confirmed(&session(0, "old", 5), 900)]);
+    save(&writer, vec![put(session(0, "old", 5))]);
+    save(&writer, vec![put(session(0, "new", 1)), Change::confirmed(&session(0, "old", 5), 900)]);
     save(&writer, vec![Change::confirmed(&session(0, "new", 1), 3), Change::confirmed(&session(0, "new", 1), 2)]);
     save(&writer, vec![Change::confirmed(&session(7, "never put", 1), 3)]);
     drop(writer);
     assert_eq!(Store::open(folder.path()).unwrap().sessions(), [session(0, "new", 3)]);
+}
+
+#[test]
+fn guilds_move_with_the_sequence_and_outlive_the_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let writer = writer(folder.path());
+    let confirmed = |session: &StoredSession, seq, guilds: Vec<GuildChange>| {
+        let tag = SessionTag::of(&session.session_id);
+        Change::Confirmed { generation: 1, shard: session.shard, session: tag, seq, guilds }
+    };
+    let (old, new) = (session(0, "old", 0), session(0, "new", 0));
+    save(
+        &writer,
+        vec![put(old.clone()), confirmed(&old, 4, vec![(7, Some(GuildState::Here)), (9, Some(GuildState::Here))])],
+    );
+    save(&writer, vec![confirmed(&old, 4, vec![(9, None)]), confirmed(&new, 9, vec![(8, None)])]);
+    save(&writer, vec![confirmed(&old, 5, vec![(9, Some(GuildState::Out)), (8, None)])]);
+    save(&writer, vec![Change::Remove { generation: 1, shard: 0 }]);
+    drop(writer);
+    let mut store = Store::open(folder.path()).unwrap();
+    assert!(store.sessions().is_empty());
+    let guilds = store.guilds(1, 5_000).unwrap();
+    assert_eq!(guilds.len(), 1);
+    assert_eq!(guilds[&0].packed(), [entry(7, GuildState::Here), entry(9, GuildState::Out)]);
+}
+
+#[test]
+fn another_total_shares_the_guilds_out_for_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let writer = writer(folder.path());
+    let ids = [0, 1, 2, 3].map(|number| number << 22 | 5);
+    let session = StoredSession { total: 1, ..session(0, "a", 0) };
+    let packed = ids.map(|id| entry(id, GuildState::Here)).to_vec();
+    save(&writer, vec![Change::Put { session, guilds: packed }]);
+    drop(writer);
+    for _ in 0..2 {
+        let mut store = Store::open(folder.path()).unwrap();
+        let guilds = store.guilds(1, 2).unwrap();
+        let of = |shard: u32| guilds[&shard].ids().collect::<Vec<_>>();
+        assert_eq!((of(0), of(1)), (vec![ids[0], ids[2]], vec![ids[1], ids[3]]));
+    }
 }
 
 /// A copy of the file of a running store is what kill -9 leaves behind.
@@ -69,7 +115,7 @@ fn a_sequence_is_never_combined_with_another_session() {
 fn kill_9_leaves_everything_that_was_done() {
     let folder = tempfile::tempdir().unwrap();
     let writer = writer(folder.path());
-    save(&writer, (0..100).map(|shard| Change::Put(session(shard, "s", 0))).collect());
+    save(&writer, (0..100).map(|shard| put(session(shard, "s", 0))).collect());
     for seq in 1..=20 {
         save(&writer, (0..100).map(|shard| Change::confirmed(&session(shard, "s", 0), seq)).collect());
         let copy = tempfile::tempdir().unwrap();
@@ -88,7 +134,7 @@ fn a_torn_write_is_repaired_or_set_aside() {
     for seed in 0..40_u64 {
         let folder = tempfile::tempdir().unwrap();
         let writer = writer(folder.path());
-        save(&writer, (0..200).map(|shard| Change::Put(session(shard, "s", 0))).collect());
+        save(&writer, (0..200).map(|shard| put(session(shard, "s", 0))).collect());
         drop(writer);
         let path = folder.path().join(FILE);
         damage(&path, seed);
@@ -101,7 +147,7 @@ fn a_torn_write_is_repaired_or_set_aside() {
             assert!(store.sessions().iter().all(|found| *found == session(found.shard, "s", 0)), "seed {seed}");
         }
         let writer = store.into_writer().unwrap();
-        save(&writer, vec![Change::Put(session(3, "after", 1))]);
+        save(&writer, vec![put(session(3, "after", 1))]);
     }
     assert!(repaired < 40, "no damage was found");
 }
@@ -169,7 +215,7 @@ fn a_full_disk_is_told_and_the_write_repeated() {
     full.store(true, Ordering::Relaxed);
     fs::create_dir(folder.path().join(FILE)).unwrap();
     let (done, mut wait) = oneshot::channel();
-    writer.save(vec![Change::Put(session(0, "a", 6))], done).unwrap();
+    writer.save(vec![put(session(0, "a", 6))], done).unwrap();
     std::thread::sleep(Duration::from_millis(1_300));
     assert!(writer.trouble().is_some_and(|trouble| trouble.starts_with("cannot write ")), "{:?}", writer.trouble());
     assert!(wait.try_recv().is_err_and(|err| err == oneshot::error::TryRecvError::Empty));
@@ -189,7 +235,7 @@ fn closing_does_not_hang_on_a_full_disk() {
     full.store(true, Ordering::Relaxed);
     fs::create_dir(folder.path().join(FILE)).unwrap();
     let (done, wait) = oneshot::channel();
-    writer.save(vec![Change::Put(session(0, "a", 6))], done).unwrap();
+    writer.save(vec![put(session(0, "a", 6))], done).unwrap();
     let start = Instant::now();
     drop(writer);
     assert!(start.elapsed() < Duration::from_millis(900));
@@ -226,7 +272,7 @@ fn five_thousand_shards_are_saved_in_one_batch() {
     let folder = tempfile::tempdir().unwrap();
     let writer = writer(folder.path());
     let sessions: Vec<StoredSession> = (0..5_000).map(|shard| session(shard, &format!("{shard:032x}"), 0)).collect();
-    save(&writer, sessions.iter().cloned().map(Change::Put).collect());
+    save(&writer, sessions.iter().cloned().map(put).collect());
     let mut took = Vec::new();
     for seq in 1..=7 {
         let changes = sessions.iter().map(|session| Change::confirmed(session, seq)).collect();
@@ -252,9 +298,9 @@ fn more_batches_than_can_wait_are_given_back() {
     let (seq, changes) = (0..5_000)
         .find_map(|seq| {
             let (done, _) = oneshot::channel();
-            writer.save(vec![Change::Put(session(0, "s", seq))], done).err().map(|changes| (seq, changes))
+            writer.save(vec![put(session(0, "s", seq))], done).err().map(|changes| (seq, changes))
         })
         .expect("the queue is bounded");
     assert!(seq >= 1_024);
-    assert_eq!(changes, [Change::Put(session(0, "s", seq))]);
+    assert_eq!(changes, [put(session(0, "s", seq))]);
 }

@@ -121,11 +121,11 @@ impl Writer {
     /// False for a sequence of another session than the slot's, or behind the known one.
     fn admit(&mut self, change: &Change) -> bool {
         match change {
-            Change::Put(session) => {
+            Change::Put { session, .. } => {
                 let (slot, known) = Known::of(session);
                 self.known.insert(slot, known);
             }
-            Change::Confirmed { generation, shard, session, seq } => {
+            Change::Confirmed { generation, shard, session, seq, .. } => {
                 let known = self.known.get_mut(&slot(*generation, *shard));
                 let Some(known) = known.filter(|known| known.session == *session && known.confirmed < *seq) else {
                     return false;
@@ -135,7 +135,6 @@ impl Writer {
             Change::Remove { generation, shard } => {
                 self.known.remove(&slot(*generation, *shard));
             }
-            Change::Guilds { generation, shard, .. } => return self.known.contains_key(&slot(*generation, *shard)),
             Change::Budget(_) => {}
         }
         true

@@ -1,6 +1,6 @@
 //! PURE: what in a snapshot needs attention, worst first, in words that name the next step.
 
-use pilothouse_shared::snapshot::{Finding, Overview, Severity, ShardRow, ShardState};
+use pilothouse_shared::snapshot::{Finding, Overview, Severity, ShardRow, ShardState, SinkRow};
 
 /// A shard that is not active for this long is worth a finding, milliseconds.
 const LONG: u64 = 60_000;
@@ -73,10 +73,44 @@ fn store(trouble: &str) -> Finding {
 }
 
 fn sinks(overview: &Overview) -> impl Iterator<Item = Finding> {
-    overview.sinks.iter().filter(|sink| !sink.healthy).map(|sink| Finding {
+    overview.sinks.iter().flat_map(|sink| [away(sink), backlog(sink), letters(sink)].into_iter().flatten())
+}
+
+fn away(sink: &SinkRow) -> Option<Finding> {
+    let SinkRow { name, state, spooled, .. } = sink;
+    (!sink.healthy).then(|| Finding {
         severity: Severity::Critical,
-        text: format!("sink {} does not deliver: {}", sink.name, sink.state),
-        hint: Some("events wait and nothing is lost while Discord can replay them".to_owned()),
+        text: format!("sink {name} does not deliver: {state}"),
+        hint: Some(format!(
+            "nothing is lost: events wait, {spooled} of them in its spool, and Discord replays what is not read"
+        )),
+        shards: Vec::new(),
+    })
+}
+
+/// A backlog that is being worked off, and what it has cost.
+fn backlog(sink: &SinkRow) -> Option<Finding> {
+    let SinkRow { name, spooled, dropped, .. } = sink;
+    let severity = if *dropped > 0 { Severity::Warning } else { Severity::Info };
+    let cost = if *dropped > 0 {
+        format!(", {dropped} events were dropped because it was nearly full")
+    } else {
+        String::new()
+    };
+    (sink.healthy && *spooled > 0).then(|| Finding {
+        severity,
+        text: format!("sink {name} is behind: {spooled} events in its spool{cost}"),
+        hint: Some(format!("`sink {name} drain` delivers them as fast as the bot takes them")),
+        shards: Vec::new(),
+    })
+}
+
+fn letters(sink: &SinkRow) -> Option<Finding> {
+    let SinkRow { name, letters, .. } = sink;
+    (*letters > 0).then(|| Finding {
+        severity: Severity::Warning,
+        text: format!("{letters} events were refused by {name} for good"),
+        hint: Some(format!("`dead {name}` tells why, `dead {name} resend` delivers them again")),
         shards: Vec::new(),
     })
 }
@@ -147,7 +181,7 @@ fn shards(number: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use pilothouse_shared::snapshot::{CloseRow, SinkRow};
+    use pilothouse_shared::snapshot::CloseRow;
 
     use super::*;
 
@@ -169,6 +203,20 @@ mod tests {
         assert!(findings[1].text.contains("connection refused"));
         assert_eq!(findings.len(), 4);
         assert!(findings.is_sorted_by_key(|finding| finding.severity));
+    }
+
+    #[test]
+    fn a_sink_that_is_behind_or_refused_events_is_told_with_the_command_for_it() {
+        let sink = SinkRow { name: "bot".into(), healthy: true, spooled: 7, letters: 2, ..SinkRow::default() };
+        let findings = find(&Overview { sinks: vec![sink.clone()], ..Overview::default() }, &[], None, &[]);
+        let told: Vec<_> = findings.iter().map(|finding| (finding.severity, finding.text.as_str())).collect();
+        let refused = (Severity::Warning, "2 events were refused by bot for good");
+        assert_eq!(told, [refused, (Severity::Info, "sink bot is behind: 7 events in its spool")]);
+        assert!(findings.iter().all(|finding| finding.hint.as_deref().is_some_and(|hint| hint.contains("bot"))));
+        let dropping = SinkRow { dropped: 3, letters: 0, ..sink };
+        let findings = find(&Overview { sinks: vec![dropping], ..Overview::default() }, &[], None, &[]);
+        assert_eq!(findings[0].severity, Severity::Warning);
+        assert!(findings[0].text.contains("3 events were dropped"));
     }
 
     #[test]

@@ -14,9 +14,10 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::config::{Config, LogFormat};
 
-/// Other crates' detailed lines can hold headers, and those hold tokens; whoever wants them names the crate.
-const QUIET: &str =
-    "h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,tungstenite=warn,tokio_tungstenite=warn";
+/// Other crates' detailed lines can hold headers and whole messages, and those hold tokens; whoever wants them names
+/// the crate. lapin warns of every message that no queue takes, with its body.
+const QUIET: &str = "h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,tungstenite=warn,tokio_tungstenite=warn,\
+    lapin=error,amq_protocol=warn,amq_protocol_tcp=warn,amq_protocol_uri=warn,async_nats=warn";
 
 static CONTROL: OnceLock<LogControl> = OnceLock::new();
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use pilothouse_shared::snapshot::{AgentRow, GenerationRow, IdentifyRow, Overview, ShardRow, ShardState, SinkRow};
+use pilothouse_shared::snapshot::{
+    AgentRow, GenerationRow, IdentifyRow, Overview, ShardRow, ShardState, SinkRow, StageRow,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -15,7 +17,7 @@ use super::process::Process;
 use super::snapshot::Snapshot;
 use crate::gateway::kind::EventKind;
 use crate::shard::worker::Sample;
-use crate::sinks::SinkReport;
+use crate::sinks::{self, SinkReport};
 use crate::store::StoreWriter;
 
 /// How often a snapshot is made.
@@ -43,6 +45,7 @@ pub async fn run(
     mut samples: mpsc::Receiver<Sample>,
     identify: watch::Receiver<IdentifyRow>,
     store: StoreWriter,
+    disk: sinks::Common,
     snapshots: watch::Sender<Arc<Snapshot>>,
 ) {
     let mut sampler = Sampler::new(about);
@@ -55,7 +58,8 @@ pub async fn run(
                 None => return,
             },
             _ = tick.tick() => {
-                let snapshot = sampler.snapshot(identify.borrow().clone(), store.trouble());
+                let mut snapshot = sampler.snapshot(identify.borrow().clone(), store.trouble());
+                snapshot.overview.sinks.iter_mut().for_each(|sink| disk.add_to(sink));
                 snapshots.send_replace(Arc::new(snapshot));
             }
         }
@@ -80,6 +84,7 @@ struct Totals {
     delivered: u64,
     kinds: Vec<u64>,
     sinks: Vec<SinkReport>,
+    stages: Vec<StageRow>,
 }
 
 impl Sampler {
@@ -136,12 +141,13 @@ impl Sampler {
             out_per_s: rate(totals.delivered, before.delivered),
             received: totals.received,
             delivered: totals.delivered,
-            lost: totals.sinks.iter().map(|sink| sink.dead).sum(),
+            lost: totals.sinks.iter().map(|sink| sink.dropped + sink.purged).sum(),
             p50_us,
             p99_us,
             lag_ms: rows.iter().map(|row| row.lag_ms).max().unwrap_or(0),
             identify,
             sinks: sinks(&totals.sinks, &before.sinks),
+            stages: totals.stages.clone(),
             types: types(&totals.kinds, &before.kinds),
             note: self.about.note.clone(),
             states,
@@ -162,6 +168,7 @@ impl Sampler {
             totals.delivered += sample.delivered;
             totals.kinds.iter_mut().zip(&sample.kinds).for_each(|(total, count)| *total += count);
             sample.sinks.iter().for_each(|report| add_report(&mut totals.sinks, report));
+            sample.stages.iter().for_each(|row| add_stage(&mut totals.stages, row));
         }
         totals
     }
@@ -207,7 +214,19 @@ fn add_report(reports: &mut Vec<SinkReport>, report: &SinkReport) {
     total.delivered += report.delivered;
     total.retries += report.retries;
     total.dead += report.dead;
+    total.spooled += report.spooled;
+    total.dropped += report.dropped;
+    total.purged += report.purged;
+    total.paused |= report.paused;
+    total.oldest_ms = total.oldest_ms.into_iter().chain(report.oldest_ms).min();
     total.trouble = total.trouble.take().or_else(|| report.trouble.clone());
+}
+
+fn add_stage(rows: &mut Vec<StageRow>, row: &StageRow) {
+    let Some(total) = rows.iter_mut().find(|total| total.name == row.name) else { return rows.push(row.clone()) };
+    total.on |= row.on;
+    total.dropped += row.dropped;
+    total.renamed += row.renamed;
 }
 
 fn sinks(now: &[SinkReport], before: &[SinkReport]) -> Vec<SinkRow> {
@@ -216,15 +235,29 @@ fn sinks(now: &[SinkReport], before: &[SinkReport]) -> Vec<SinkRow> {
         .map(|report| SinkRow {
             name: report.name.clone(),
             kind: report.kind.to_owned(),
-            state: report.trouble.clone().unwrap_or_else(|| "delivering".to_owned()),
+            state: state(report),
             healthy: report.trouble.is_none(),
             queued: report.queued,
             out_per_s: rate(report.delivered, earlier(&report.name)),
             delivered: report.delivered,
             retries: report.retries,
             dead: report.dead,
+            spooled: report.spooled,
+            dropped: report.dropped,
+            purged: report.purged,
+            lag_ms: report.oldest_ms.map_or(0, |oldest| now_ms().saturating_sub(oldest)),
+            ..SinkRow::default()
         })
         .collect()
+}
+
+fn state(report: &SinkReport) -> String {
+    match &report.trouble {
+        Some(trouble) => trouble.clone(),
+        None if report.paused => "paused by an operator".to_owned(),
+        None if report.spooled > 0 => "working off its backlog".to_owned(),
+        None => "delivering".to_owned(),
+    }
 }
 
 fn types(now: &[u64], before: &[u64]) -> Vec<(String, u32)> {

@@ -215,10 +215,18 @@ fn generation(scene: Scene<'_>, buf: &mut Buffer, at: (u16, u16, u16), overview:
         &[
             ("Runs as  generation", generation.number.to_string(), Ink::Text),
             ("API", format!("v{}", generation.version), Ink::Text),
-            ("compression", format::clean(&generation.compression), Ink::Text),
+            ("compression", compression(&generation.compression), Ink::Text),
             ("intents", format!("{} (0x{:x})", generation.intents.count_ones(), generation.intents), Ink::Text),
         ],
     );
+}
+
+/// With what it costs, where that is much.
+fn compression(name: &str) -> String {
+    match name {
+        "zstd" => "zstd (250 to 750 KiB a shard)".to_owned(),
+        name => format::clean(name),
+    }
 }
 
 /// Charts and the busiest types.
@@ -342,7 +350,8 @@ fn sink(scene: Scene<'_>, buf: &mut Buffer, area: Rect, y: u16, sink: &SinkRow) 
     let at = scene.put(buf, at, y, 14, &format::clean(&name), Ink::Strong) + 1;
     let room = area.right().saturating_sub(at);
     let at = scene.put(buf, at, y, room, &format::clean(&sink.state), ink) + 2;
-    let dead = if sink.dead == 0 { Ink::Dim } else { Ink::Bad };
+    let dead = if sink.letters == 0 { Ink::Dim } else { Ink::Bad };
+    let spool = if sink.spooled == 0 { Ink::Dim } else { Ink::Warn };
     pairs(
         scene,
         buf,
@@ -350,7 +359,8 @@ fn sink(scene: Scene<'_>, buf: &mut Buffer, area: Rect, y: u16, sink: &SinkRow) 
         &[
             ("queue", format::count(sink.queued.into()), Ink::Text),
             ("out", format!("{}/s", format::short(sink.out_per_s.into())), Ink::Text),
-            ("dead", format::count(sink.dead), dead),
+            ("spool", format::short(sink.spooled), spool),
+            ("dead", format::count(sink.letters), dead),
             ("retries", format::count(sink.retries), Ink::Text),
             ("delivered", format::short(sink.delivered), Ink::Text),
         ],

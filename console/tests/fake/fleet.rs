@@ -2,7 +2,7 @@
 
 use pilothouse_shared::snapshot::{
     AgentRow, CloseRow, Finding, GenerationRow, IdentifyRow, LifeEvent, Overview, Severity, ShardDetail, ShardRow,
-    ShardState, SinkRow,
+    ShardState, SinkRow, StageRow,
 };
 use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role};
 
@@ -62,6 +62,7 @@ impl Fleet {
                 held: None,
             },
             sinks: sinks(rate),
+            stages: vec![StageRow { name: "drop".into(), on: true, dropped: 84_213, renamed: 0 }],
             types: TYPES.iter().map(|(name, share)| ((*name).to_owned(), rate * share / 100)).collect(),
             findings: findings(bad),
             note: None,
@@ -146,6 +147,9 @@ fn sinks(rate: u32) -> Vec<SinkRow> {
             queued: 4_120,
             retries: 31,
             dead: 2,
+            letters: 2,
+            spooled: 48_211,
+            spool_bytes: 51_380_224,
             ..SinkRow::default()
         },
     ]

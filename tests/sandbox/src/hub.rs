@@ -1,5 +1,6 @@
 //! What the sandbox's threads share: the clock, the gateway's state, the ledger, and switches for ports and the bot.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use crate::ledger::Ledger;
 use crate::rest::RestFaults;
 use crate::tls::Tls;
 use crate::verdict::Verdict;
+
+/// Deliveries kept for a test to look at; of more the first are forgotten.
+const KEPT: usize = 10_000;
 
 /// Shared by the gateway's thread, the HTTP thread and the library's callers. Lock order: state, then ledger.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(crate) struct Hub {
     /// Until when the gateway's ports are closed: the main one, the resume one.
     pub(crate) closed: [watch::Sender<u64>; 2],
     pub(crate) bot: watch::Sender<BotMode>,
+    /// What the bot got, while somebody wants to see it.
+    kept: Mutex<Option<VecDeque<Vec<u8>>>>,
     state: Mutex<State>,
     ledger: Arc<Mutex<Ledger>>,
 }
@@ -45,6 +51,7 @@ impl Hub {
             rest: Mutex::default(),
             closed: [watch::Sender::new(0), watch::Sender::new(0)],
             bot: watch::Sender::new(BotMode::Up),
+            kept: Mutex::default(),
             state: Mutex::new(State::new(config, Arc::clone(&ledger), clock.now_us())),
             ledger,
         }
@@ -74,6 +81,21 @@ impl Hub {
     pub(crate) fn received(&self, payload: &[u8]) {
         let now_us = self.clock.now_us();
         self.ledger().received(payload, now_us);
+        if let Some(kept) = &mut *self.kept() {
+            if kept.len() == KEPT {
+                kept.pop_front();
+            }
+            kept.push_back(payload.to_owned());
+        }
+    }
+
+    /// What the bot got since the last call. Only from the first call on is it kept.
+    pub(crate) fn take_kept(&self) -> VecDeque<Vec<u8>> {
+        self.kept().replace(VecDeque::new()).unwrap_or_default()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<VecDeque<Vec<u8>>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn verdict(&self) -> Verdict {

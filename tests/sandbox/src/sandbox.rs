@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::config::{Rate, SandboxConfig};
 use crate::fault::{BotMode, Fault, FaultKind};
-use crate::gateway::{self, Door, Status};
+use crate::gateway::{self, Body, Door, Status};
 use crate::hub::Hub;
 use crate::rest::{self, Rest};
 use crate::tls::Tls;
@@ -152,6 +152,33 @@ impl Sandbox {
     /// Guild `index`'s id.
     pub fn guild_id(&self, index: u32) -> u64 {
         self.hub.state().guilds.id(index)
+    }
+
+    /// Adds the bot to guild `index`, which it must have left before.
+    pub fn join(&self, index: u32) {
+        self.hub.state().join(index, self.hub.clock.now_us());
+    }
+
+    /// Removes the bot from guild `index`; before an agent connects that makes a guild to add later.
+    pub fn leave(&self, index: u32) {
+        self.hub.state().leave(index, self.hub.clock.now_us());
+    }
+
+    /// Begins or ends an outage of guild `index`.
+    pub fn outage(&self, index: u32, out: bool) {
+        self.hub.state().outage(index, out, self.hub.clock.now_us());
+    }
+
+    /// Sends a dispatch of your own, which the verdict does not count, to every session of guild `index`; `data` is
+    /// its `d`, JSON.
+    pub fn dispatch(&self, index: u32, kind: &'static str, data: impl Into<String>) {
+        let body = Body::Json(data.into().into());
+        self.hub.state().tell(index, kind, body, self.hub.clock.now_us());
+    }
+
+    /// The bodies that the bot took since the last call, at most 10,000; they are kept from the first call on.
+    pub fn taken(&self) -> Vec<Vec<u8>> {
+        self.hub.take_kept().into()
     }
 
     /// Ends all connections and threads, and waits for them.

@@ -1,109 +1,157 @@
-//! The `http` sink: each event is a POST to the bot's own server. Each URL is a route with its own queue and
-//! state; what is asked of the bot stands in the guide's contract: `{"payload":{op,t,s,d},"shardId":n}`.
+//! The `http` sink: each event is a POST to the bot's own server. Each URL is a route; what is asked of the bot stands in
+//! the guide's contract: `{"payload":{op,t,s,d},"shardId":n}`, or several of them as NDJSON for bots that accept that.
 
 mod answer;
-mod ordered;
-mod route;
 #[cfg(test)]
 mod tests;
 
-use std::rc::Rc;
+use std::error::Error;
+use std::time::Duration;
 
-use pilothouse_shared::ids::GuildId;
-use reqwest::Client;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use tokio::task::JoinSet;
+use reqwest::{Client, Method, Request, Response, Url};
 
-use self::route::Route;
-use super::{Sink, SinkReport};
-use crate::config::{HttpConfig, RouteBy};
-use crate::pipeline::Event;
+use self::answer::Verdict;
+use super::delivery::{Delivery, Outcome, Transport};
+use super::envelope;
+use crate::config::HttpConfig;
+use crate::telemetry::clock;
 
 /// Below the 5 s after which a Node.js server closes idle connections: a request must not meet that close.
-const IDLE: std::time::Duration = std::time::Duration::from_secs(4);
+const IDLE: Duration = Duration::from_secs(4);
+/// Of a longer answer the rest is not read, and its connection is closed.
+const LONGEST_ANSWER: usize = 64 * 1024;
 
-/// Why a sink cannot start.
-#[derive(Debug, thiserror::Error)]
-#[error("sink {sink}: {reason}")]
-pub struct StartError {
-    sink: String,
-    reason: String,
+/// One URL of the bot.
+pub(super) struct HttpTransport {
+    client: Client,
+    /// Every request but its events.
+    template: Request,
+    /// The URL as people see it: without credentials and query.
+    shown: String,
+    batch: usize,
 }
 
-/// Delivers events as HTTP requests. Dropping it ends what is in flight; the events stay unconfirmed.
-pub struct HttpSink {
-    name: String,
-    route_by: RouteBy,
-    routes: Vec<Rc<Route>>,
-    _senders: JoinSet<()>,
+/// The transports of a sink, one for each URL.
+///
+/// # Errors
+/// A URL or the authorization cannot be used, or TLS has no roots to trust.
+pub(super) fn transports(config: &HttpConfig) -> Result<Vec<HttpTransport>, String> {
+    let headers = headers(config)?;
+    let client = client(config).map_err(|error| format!("no HTTP client: {}", cause(&error)))?;
+    if config.urls.is_empty() {
+        return Err("it has no URL".to_owned());
+    }
+    let batch = config.batch.max(1) as usize;
+    config.urls.iter().map(|url| HttpTransport::new(client.clone(), url, &headers, batch)).collect()
 }
 
-/// What must stay in order among itself.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Key {
-    Guild(GuildId),
-    /// Events without a guild, by shard.
-    Shard(u32),
-}
-
-impl HttpSink {
-    /// Starts its senders. To be called within a `LocalSet`: they live on this thread.
-    ///
-    /// # Errors
-    /// [`StartError`] when a URL or the authorization cannot be used, or TLS has no roots to trust.
-    pub fn start(config: &HttpConfig) -> Result<Self, StartError> {
-        let fail = |reason: String| StartError { sink: config.name.clone(), reason };
-        let headers = headers(config).map_err(fail)?;
-        let client = client(config).map_err(|error| fail(format!("no HTTP client: {}", route::cause(&error))))?;
-        let limit = config.concurrency.max(1) as usize;
-        let routes = config
-            .urls
-            .iter()
-            .map(|url| Route::new(client.clone(), url, &headers, limit).map(Rc::new))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(fail)?;
-        if routes.is_empty() {
-            return Err(fail("it has no URL".to_owned()));
+impl HttpTransport {
+    fn new(client: Client, url: &str, headers: &HeaderMap, batch: usize) -> Result<Self, String> {
+        let url: Url = url.parse().map_err(|error| format!("a URL cannot be read: {error}"))?;
+        let shown = shown(&url);
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(format!("{shown} is neither http:// nor https://"));
         }
-        let mut senders = JoinSet::new();
-        for route in &routes {
-            senders.spawn_local(Rc::clone(route).run());
-        }
-        Ok(Self { name: config.name.clone(), route_by: config.route_by, routes, _senders: senders })
+        let mut template = client
+            .request(Method::POST, url)
+            .build()
+            .map_err(|error| format!("{shown} cannot be requested: {}", cause(&error)))?;
+        template.headers_mut().extend(headers.clone());
+        Ok(Self { client, template, shown, batch })
     }
 
-    fn route(&self, key: Key, shard: u32) -> &Route {
-        let number = match (self.route_by, key) {
-            (RouteBy::Guild, Key::Guild(guild)) => guild.0 >> 22,
-            _ => u64::from(shard),
+    fn request(&self, batch: &[Delivery]) -> Request {
+        let mut request = self.template.try_clone().expect("a request without a body can be cloned");
+        let body: Bytes = match batch {
+            [delivery] if self.batch == 1 => {
+                let headers = request.headers_mut();
+                if let Ok(id) = HeaderValue::try_from(delivery.id().to_string()) {
+                    headers.insert("x-pilothouse-id", id);
+                }
+                headers.insert("x-pilothouse-received", HeaderValue::from(delivery.received_ms));
+                envelope::single(delivery)
+            }
+            batch => envelope::lines(batch),
         };
-        let index = number % self.routes.len() as u64;
-        &self.routes[usize::try_from(index).expect("a remainder of a usize")]
+        *request.body_mut() = Some(body.into());
+        request
     }
 }
 
-impl Sink for HttpSink {
-    fn push(&self, events: &[Event]) {
-        for event in events {
-            let shard = event.lane.origin.shard;
-            let key = event.guild().map_or(Key::Shard(shard), Key::Guild);
-            self.route(key, shard).push(key, event.clone());
-        }
+impl Transport for HttpTransport {
+    async fn deliver(&self, batch: &[Delivery]) -> Outcome {
+        let response = match self.client.execute(self.request(batch)).await {
+            Ok(response) => response,
+            Err(error) => {
+                return Outcome::Failed { reason: format!("fails, retrying: {}", cause(&error)), pause: None };
+            }
+        };
+        let outcome = judge(&response);
+        finish(response).await;
+        outcome
     }
 
-    fn report(&self) -> SinkReport {
-        let mut report = SinkReport { name: self.name.clone(), kind: "http", ..SinkReport::default() };
-        for route in &self.routes {
-            route.add_to(&mut report);
-        }
-        report
+    fn largest_batch(&self) -> usize {
+        self.batch
     }
+
+    fn shown(&self) -> &str {
+        &self.shown
+    }
+}
+
+fn judge(response: &Response) -> Outcome {
+    let status = response.status().as_u16();
+    let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let asked = header.and_then(|value| answer::retry_after(value, clock::now_ms() / 1_000));
+    let failed = |reason| Outcome::Failed { reason, pause: answer::pause(status, asked) };
+    match answer::verdict(status) {
+        Verdict::Accepted => Outcome::Accepted,
+        Verdict::RefusesEvent => Outcome::Refused(format!("answers {status}")),
+        Verdict::Again => failed(format!("answers {status}, retrying")),
+        Verdict::RefusesRoute => failed(format!("answers {status}: {}", answer::advice(status))),
+    }
+}
+
+/// Reads a short answer to its end, so that its connection can be used again.
+async fn finish(mut response: Response) {
+    let mut left = LONGEST_ANSWER;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        match left.checked_sub(chunk.len()) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}
+
+/// The innermost reason, in which no URL occurs.
+fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut cause: &dyn Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.to_string()
 }
 
 fn headers(config: &HttpConfig) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let format = if config.batch > 1 { "application/x-ndjson" } else { "application/json" };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format));
     if let Some(secret) = &config.authorization {
         let mut value = HeaderValue::from_str(secret.expose())
             .map_err(|_| "AUTHORIZATION holds characters that no HTTP header can carry".to_owned())?;

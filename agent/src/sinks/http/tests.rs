@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,14 +13,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::task::LocalSet;
 
 use super::*;
-use crate::config::Secret;
-use crate::gateway::kind::EventKind;
-use crate::pipeline::{Lane, Progress};
-
-const SHARD: u32 = 5;
+use crate::config::{RouteBy, Secret, SinkConfig, SpoolConfig};
+use crate::sinks::testing::{Feed, SHARD, TestSink, guild, run, until};
 
 /// One request as the server saw it.
 #[derive(Clone, Debug)]
@@ -107,41 +104,6 @@ async fn answer(State(bot): State<Arc<Bot>>, request: Request) -> Response {
     }
 }
 
-/// A lane and the events of it.
-struct Feed {
-    lane: Rc<Lane>,
-    seq: std::cell::Cell<u64>,
-}
-
-impl Feed {
-    fn new() -> Self {
-        Self { lane: Lane::new(1, SHARD, "5e551017", 0, Progress::new()), seq: std::cell::Cell::new(0) }
-    }
-
-    /// The next event, of `guild`; 0: of none.
-    fn event(&self, guild: u64) -> Event {
-        let seq = self.seq.get() + 1;
-        self.seq.set(seq);
-        let of = if guild == 0 { String::new() } else { format!("\"guild_id\":\"{guild}\",") };
-        let payload = format!("{{\"t\":\"TYPING_START\",\"s\":{seq},\"op\":0,\"d\":{{{of}\"user_id\":\"7\"}}}}");
-        let received = std::time::Instant::now();
-        self.lane.open(seq, received, 1);
-        Event {
-            lane: Rc::clone(&self.lane),
-            seq,
-            kind: EventKind::of(b"TYPING_START"),
-            part: 0,
-            payload: payload.into(),
-            received,
-        }
-    }
-
-    fn push(&self, sink: &HttpSink, guilds: impl IntoIterator<Item = u64>) {
-        let events: Vec<Event> = guilds.into_iter().map(|guild| self.event(guild)).collect();
-        sink.push(&events);
-    }
-}
-
 fn config(addresses: &[SocketAddr]) -> HttpConfig {
     let mut config = HttpConfig::new(addresses.iter().map(|address| format!("http://{address}/")));
     config.authorization = Some(Secret::new("open sesame"));
@@ -149,26 +111,12 @@ fn config(addresses: &[SocketAddr]) -> HttpConfig {
     config
 }
 
+fn sink(config: HttpConfig) -> TestSink {
+    TestSink::start(SinkConfig::Http(config)).expect("it starts")
+}
+
 fn anywhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
-}
-
-fn guild(number: u64) -> u64 {
-    (number << 22) | 1
-}
-
-async fn until(what: &str, done: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(10);
-    while !done() {
-        assert!(std::time::Instant::now() < deadline, "not within 10 s: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-fn run(test: impl Future<Output = ()> + 'static) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    LocalSet::new().block_on(&runtime, test);
 }
 
 /// Every guild's events, in their order, each once.
@@ -177,8 +125,8 @@ fn assert_exact(accepted: &[(u64, u64)], feed: &Feed) {
     for (guild, seq) in accepted {
         assert!(last.insert(guild, seq).is_none_or(|before| before < seq), "guild {guild} is out of order at {seq}");
     }
-    assert_eq!(accepted.len() as u64, feed.seq.get(), "lost or doubled");
-    assert_eq!((feed.lane.outstanding(), feed.lane.confirmed()), (0, feed.seq.get()));
+    assert_eq!(accepted.len() as u64, feed.sent(), "lost or doubled");
+    assert_eq!((feed.lane.outstanding(), feed.lane.confirmed()), (0, feed.sent()));
 }
 
 #[test]
@@ -186,7 +134,7 @@ fn a_request_is_the_guides_contract() {
     run(async {
         let bot = Bot::new(|_, _, _| 200);
         let (address, _server) = bot.listen(anywhere()).await;
-        let (sink, feed) = (HttpSink::start(&config(&[address])).expect("it starts"), Feed::new());
+        let (sink, feed) = (sink(config(&[address])), Feed::new());
         let event = feed.event(guild(3));
         sink.push(std::slice::from_ref(&event));
         until("it is confirmed", || feed.lane.outstanding() == 0).await;
@@ -197,7 +145,7 @@ fn a_request_is_the_guides_contract() {
         assert_eq!(seen.headers["content-type"], "application/json");
         assert_eq!(seen.headers["x-pilothouse-id"], "1/5/5e551017/1");
         let received = seen.headers["x-pilothouse-received"].to_str().expect("digits");
-        assert_eq!(received, crate::telemetry::clock::unix_ms(event.received).to_string());
+        assert_eq!(received, clock::unix_ms(event.received).to_string());
     });
 }
 
@@ -212,8 +160,8 @@ fn order_holds_per_guild_through_errors_limits_and_hangs() {
             _ => 200,
         });
         let (address, _server) = bot.listen(anywhere()).await;
-        let (sink, feed) = (HttpSink::start(&config(&[address])).expect("it starts"), Feed::new());
-        feed.push(&sink, (0..200).map(|n| [0, guild(1), guild(2), guild(3), guild(n)][n as usize % 5]));
+        let (sink, feed) = (sink(config(&[address])), Feed::new());
+        feed.push(&*sink, (0..200).map(|n| [0, guild(1), guild(2), guild(3), guild(n)][n as usize % 5]));
         until("all are confirmed", || feed.lane.outstanding() == 0).await;
         assert_exact(&bot.accepted(), &feed);
         let report = sink.report();
@@ -228,8 +176,8 @@ fn nothing_is_lost_while_the_bot_is_away_and_only_unanswered_requests_come_twice
     run(async {
         let bot = Bot::new(|_, _, _| 200);
         let (address, process) = process(&bot, anywhere());
-        let (sink, feed) = (HttpSink::start(&config(&[address])).expect("it starts"), Feed::new());
-        feed.push(&sink, (0..700).map(|n| guild(n % 7)));
+        let (sink, feed) = (sink(config(&[address])), Feed::new());
+        feed.push(&*sink, (0..700).map(|n| guild(n % 7)));
         until("it is at work", || sink.report().delivered > 100).await;
         process.shutdown_background();
         until("the trouble shows", || sink.report().trouble.is_some_and(|trouble| trouble.contains("refused"))).await;
@@ -254,8 +202,8 @@ fn a_route_that_refuses_everything_holds_the_events() {
     run(async {
         let bot = Bot::new(|_, _, _| 401);
         let (address, _server) = bot.listen(anywhere()).await;
-        let (sink, feed) = (HttpSink::start(&config(&[address])).expect("it starts"), Feed::new());
-        feed.push(&sink, [guild(1), guild(1), guild(2)]);
+        let (sink, feed) = (sink(config(&[address])), Feed::new());
+        feed.push(&*sink, [guild(1), guild(1), guild(2)]);
         until("the trouble shows", || sink.report().retries == 2).await;
         let report = sink.report();
         assert_eq!(report.trouble.as_deref(), Some(&*format!("http://{address}/ answers 401: check AUTHORIZATION")));
@@ -270,9 +218,9 @@ fn a_bot_that_asks_for_a_pause_gets_it() {
     run(async {
         let bot = Bot::new(|n, _, _| if n == 0 { 429 } else { 200 });
         let (address, _server) = bot.listen(anywhere()).await;
-        let (sink, feed) = (HttpSink::start(&config(&[address])).expect("it starts"), Feed::new());
+        let (sink, feed) = (sink(config(&[address])), Feed::new());
         let started = std::time::Instant::now();
-        feed.push(&sink, [guild(1)]);
+        feed.push(&*sink, [guild(1)]);
         until("it is confirmed", || feed.lane.outstanding() == 0).await;
         assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
         assert_eq!((bot.requests(), sink.report().retries), (2, 1));
@@ -284,13 +232,106 @@ fn an_event_that_is_refused_is_counted_and_does_not_hold_the_others() {
     run(async {
         let bot = Bot::new(|_, _, seq| if seq % 10 == 4 { 400 } else { 200 });
         let (address, _server) = bot.listen(anywhere()).await;
-        let (sink, feed) = (HttpSink::start(&config(&[address])).expect("it starts"), Feed::new());
-        feed.push(&sink, (0..100).map(|n| guild(n % 3)));
+        let (sink, feed) = (sink(config(&[address])), Feed::new());
+        feed.push(&*sink, (0..100).map(|n| guild(n % 3)));
         until("all are confirmed", || feed.lane.outstanding() == 0).await;
         let report = sink.report();
         assert_eq!((report.delivered, report.dead, report.retries), (90, 10, 0));
         assert_eq!(bot.requests(), 100);
+        let letters = sink.letters();
+        assert_eq!(letters.len(), 10);
+        assert!(letters.iter().all(|letter| letter.seq % 10 == 4 && letter.reason == "answers 400"));
     });
+}
+
+#[test]
+fn a_backlog_of_urls_that_are_gone_goes_to_those_there_are() {
+    run(async {
+        let folder = Rc::new(tempfile::tempdir().expect("a folder"));
+        let settings = SpoolConfig { after: Duration::from_millis(20), ..SpoolConfig::default() };
+        // Nobody listens there.
+        let gone = SinkConfig::Http(HttpConfig::new(["http://127.0.0.1:9/a", "http://127.0.0.1:9/b"]));
+        let (sink, feed) = (TestSink::with_spool(&folder, gone, settings.clone()), Feed::new());
+        feed.push(&*sink, (0..60).map(|n| guild(n % 6)));
+        until("all are spooled", || feed.lane.outstanding() == 0).await;
+        sink.stop().await;
+        let bot = Bot::new(|_, _, _| 200);
+        let (address, _server) = bot.listen(anywhere()).await;
+        let config = SinkConfig::Http(config(&[address]));
+        assert_eq!(TestSink::adopt(&folder, &config).await, 60);
+        let sink = TestSink::with_spool(&folder, config, settings);
+        until("all are delivered", || sink.report().spooled == 0 && sink.report().queued == 0).await;
+        assert_exact(&bot.accepted(), &feed);
+    });
+}
+
+#[test]
+fn dead_letters_can_be_sent_again() {
+    run(async {
+        let mended = Arc::new(AtomicUsize::new(0));
+        let state = Arc::clone(&mended);
+        let bot = Bot::new(move |_, _, seq| if seq == 4 && state.load(Ordering::Relaxed) == 0 { 422 } else { 200 });
+        let (address, _server) = bot.listen(anywhere()).await;
+        let (sink, feed) = (sink(config(&[address])), Feed::new());
+        feed.push(&*sink, (0..8).map(guild));
+        until("all are confirmed", || feed.lane.outstanding() == 0).await;
+        mended.store(1, Ordering::Relaxed);
+        sink.resend().await;
+        assert_eq!(sink.letters().len(), 0);
+        let again = bot.seen.lock().expect("no panic").last().cloned().expect("it came");
+        assert_eq!((again.seq, again.status), (4, 200));
+        assert_eq!(again.headers["x-pilothouse-id"], "1/5/5e551017/4");
+        assert_eq!(bot.accepted().len(), 8);
+    });
+}
+
+#[test]
+fn a_batch_holds_a_line_for_each_event_and_a_refused_one_is_found() {
+    run(async {
+        let bot = Lines::default();
+        let address = bot.listen().await;
+        let batched = HttpConfig { batch: 50, concurrency: 2, ..config(&[address]) };
+        let (sink, feed) = (sink(batched), Feed::new());
+        feed.push(&*sink, (0..300).map(|n| guild(n % 5)));
+        until("all are confirmed", || feed.lane.outstanding() == 0).await;
+        let lines = bot.0.lock().expect("no panic").clone();
+        let mut seqs: Vec<u64> = lines.iter().map(|line| line["payload"]["s"].as_u64().expect("a sequence")).collect();
+        assert!(lines.iter().all(|line| line["id"] == format!("1/{SHARD}/5e551017/{}", line["payload"]["s"])));
+        for guild in 0..5 {
+            assert!(seqs.iter().filter(|seq| *seq % 5 == guild).is_sorted());
+        }
+        seqs.sort_unstable();
+        assert_eq!(seqs, (1..=300).filter(|seq| *seq != POISON).collect::<Vec<_>>());
+        assert_eq!(sink.letters().iter().map(|letter| letter.seq).collect::<Vec<_>>(), [POISON]);
+        assert!(sink.report().retries == 0);
+    });
+}
+
+/// The event that the bot of the batches refuses, and every batch with it.
+const POISON: u64 = 123;
+
+/// A bot that takes batches, and what it took.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<serde_json::Value>>>);
+
+impl Lines {
+    async fn listen(&self) -> SocketAddr {
+        let listener = TcpListener::bind(anywhere()).await.expect("the address is free");
+        let address = listener.local_addr().expect("it is bound");
+        let taken = Arc::clone(&self.0);
+        let router = Router::new().fallback(move |headers: HeaderMap, body: String| async move {
+            assert_eq!(headers["content-type"], "application/x-ndjson");
+            let lines: Vec<serde_json::Value> =
+                body.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+            if lines.iter().any(|line| line["payload"]["s"] == POISON) {
+                return StatusCode::BAD_REQUEST;
+            }
+            taken.lock().expect("no panic").extend(lines);
+            StatusCode::OK
+        });
+        tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
+        address
+    }
 }
 
 #[test]
@@ -298,8 +339,8 @@ fn each_url_is_a_route_of_its_own() {
     run(async {
         let (up, down) = (Bot::new(|_, _, _| 200), Bot::new(|_, _, _| 500));
         let ((first, _), (second, _)) = (up.listen(anywhere()).await, down.listen(anywhere()).await);
-        let (sink, feed) = (HttpSink::start(&config(&[first, second])).expect("it starts"), Feed::new());
-        feed.push(&sink, (0..20).map(guild).chain([0]));
+        let (sink, feed) = (sink(config(&[first, second])), Feed::new());
+        feed.push(&*sink, (0..20).map(guild).chain([0]));
         until("the even guilds are through", || sink.report().delivered == 10).await;
         until("the other route's trouble shows", || sink.report().trouble.is_some()).await;
         assert!(up.accepted().iter().all(|(guild, _)| (guild >> 22) % 2 == 0));
@@ -316,8 +357,8 @@ fn routes_can_go_by_shard() {
         let (even, odd) = (Bot::new(|_, _, _| 200), Bot::new(|_, _, _| 200));
         let ((first, _), (second, _)) = (even.listen(anywhere()).await, odd.listen(anywhere()).await);
         let config = HttpConfig { route_by: RouteBy::Shard, ..config(&[first, second]) };
-        let (sink, feed) = (HttpSink::start(&config).expect("it starts"), Feed::new());
-        feed.push(&sink, (0..20).map(guild));
+        let (sink, feed) = (sink(config), Feed::new());
+        feed.push(&*sink, (0..20).map(guild));
         until("all are confirmed", || feed.lane.outstanding() == 0).await;
         assert_eq!((even.requests(), odd.requests()), (0, 20), "shard {SHARD} is odd");
     });
@@ -329,8 +370,8 @@ fn requests_in_flight_are_bounded_and_end_with_the_sink() {
         let bot = Bot::new(|_, _, _| 0);
         let (address, _server) = bot.listen(anywhere()).await;
         let slow = HttpConfig { concurrency: 4, timeout: Duration::from_secs(60), ..config(&[address]) };
-        let (sink, feed) = (HttpSink::start(&slow).expect("it starts"), Feed::new());
-        feed.push(&sink, (0..20).map(guild));
+        let (sink, feed) = (sink(slow), Feed::new());
+        feed.push(&*sink, (0..20).map(guild));
         until("four are in flight", || bot.requests() == 4).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(bot.requests(), 4);
@@ -343,7 +384,7 @@ fn requests_in_flight_are_bounded_and_end_with_the_sink() {
 #[test]
 fn what_cannot_work_is_said_at_the_start_without_secrets() {
     run(async {
-        let refused = |config: HttpConfig| HttpSink::start(&config).err().expect("it cannot start").to_string();
+        let refused = |config: HttpConfig| TestSink::start(SinkConfig::Http(config)).err().expect("it cannot start");
         assert!(refused(HttpConfig::new(["ftp://user:hunter2@bot/"])).contains("ftp://bot/"));
         assert!(refused(HttpConfig::new(["no url"])).contains("URL"));
         assert!(refused(HttpConfig::new(Vec::<String>::new())).contains("no URL"));

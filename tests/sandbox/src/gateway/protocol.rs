@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::close::{self, CloseRule};
 use super::message::{self, ClientMessage, Identify, Resume};
 use super::session::{Body, Entry, Terms};
-use super::state::{Order, State};
+use super::state::{Order, State, unavailable};
 use super::{Compression, payloads};
 use crate::clock::micros;
 use crate::identify::Admission;
@@ -195,8 +195,7 @@ impl State {
     fn send_guilds(&mut self, key: usize, shard: u32, total: u32, now_us: u64) {
         for index in self.guilds.of_shard(shard, total) {
             let (kind, body) = if self.is_out(index) {
-                let body = format!(r#"{{"id":"{}","unavailable":true}}"#, self.guilds.id(index));
-                ("GUILD_DELETE", Body::Json(body.into()))
+                ("GUILD_DELETE", unavailable(self.guilds.id(index)))
             } else {
                 ("GUILD_CREATE", Body::Guild(index))
             };

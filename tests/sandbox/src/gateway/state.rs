@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::close::CloseRule;
 use super::protocol::Peer;
-use super::session::{Holder, Session};
+use super::session::{Body, Entry, Holder, Session};
 use super::sessions::Sessions;
 use super::strike::{DoorFaults, Pending};
 use crate::clock::micros;
@@ -283,6 +283,42 @@ impl State {
         }
     }
 
+    /// Tells every session of the guild something that the ledger does not count.
+    pub(crate) fn tell(&mut self, guild: u32, kind: &'static str, body: Body, now_us: u64) {
+        let mut takers = Vec::new();
+        self.sessions.takers_of(guild, &self.guilds, |_| true, &mut takers);
+        for key in takers {
+            self.sessions.push(key, Entry { at_us: now_us, event: 0, kind, body: body.clone() });
+        }
+        self.wake_touched();
+    }
+
+    /// The bot is added to the guild.
+    pub(crate) fn join(&mut self, guild: u32, now_us: u64) {
+        if self.guilds.set_in(guild, true) {
+            self.generator.set_out(guild, false);
+            self.tell(guild, "GUILD_CREATE", Body::Guild(guild), now_us);
+        }
+    }
+
+    /// The bot is removed from the guild.
+    pub(crate) fn leave(&mut self, guild: u32, now_us: u64) {
+        if self.guilds.set_in(guild, false) {
+            let body = format!(r#"{{"id":"{}"}}"#, self.guilds.id(guild));
+            self.tell(guild, "GUILD_DELETE", Body::Json(body.into()), now_us);
+        }
+    }
+
+    /// The guild's outage begins or ends.
+    pub(crate) fn outage(&mut self, guild: u32, out: bool, now_us: u64) {
+        self.generator.set_out(guild, out);
+        if out {
+            self.tell(guild, "GUILD_DELETE", unavailable(self.guilds.id(guild)), now_us);
+        } else {
+            self.tell(guild, "GUILD_CREATE", Body::Guild(guild), now_us);
+        }
+    }
+
     pub(super) fn is_out(&self, guild: u32) -> bool {
         self.generator.is_out(guild)
     }
@@ -346,6 +382,11 @@ impl State {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The `d` of a GUILD_DELETE in an outage.
+pub(super) fn unavailable(id: u64) -> Body {
+    Body::Json(format!(r#"{{"id":"{id}","unavailable":true}}"#).into())
 }
 
 fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, bound: usize) {

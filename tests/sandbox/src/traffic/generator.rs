@@ -68,6 +68,11 @@ impl Generator {
         self.out[guild as usize]
     }
 
+    /// Begins or ends an outage; what the sessions are told of it is the caller's business.
+    pub(crate) fn set_out(&mut self, guild: u32, out: bool) {
+        self.out[guild as usize] = out;
+    }
+
     /// Sends up to `count` events. One whose shard has no session happens unseen and is not counted.
     pub(crate) fn send(&mut self, count: usize, target: &mut Target<'_>) {
         self.now = iso8601(target.now_us);
@@ -79,7 +84,7 @@ impl Generator {
 
     fn send_one(&mut self, target: &mut Target<'_>) {
         let guild = self.pick_guild(target.guilds);
-        if self.out[guild as usize] {
+        if self.out[guild as usize] || !target.guilds.is_in(guild) {
             return;
         }
         if self.rng.u32(..OUTAGE_EVERY) == 0 {
@@ -174,7 +179,7 @@ impl Generator {
     fn end_outages(&mut self, target: &mut Target<'_>) {
         while let Some((_, guild)) = self.outages.pop_front_if(|(until, _)| *until <= target.now_us) {
             self.out[guild as usize] = false;
-            if self.find_takers(GUILD_CREATE, guild, target) {
+            if target.guilds.is_in(guild) && self.find_takers(GUILD_CREATE, guild, target) {
                 self.dispatch(GUILD_CREATE, guild, target);
             }
         }

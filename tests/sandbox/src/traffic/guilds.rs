@@ -1,5 +1,6 @@
 //! The bot's guilds and their members, pure: every id and body follows from the seed, so nothing is stored.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use super::template::{mark, push_number};
@@ -26,11 +27,22 @@ pub(crate) struct Guilds {
     count: u32,
     seed: u64,
     size: GuildSize,
+    /// Guilds that the bot is not in.
+    left: BTreeSet<u32>,
 }
 
 impl Guilds {
     pub(crate) fn new(config: &SandboxConfig) -> Self {
-        Self { count: config.guilds, seed: config.seed, size: config.guild_size }
+        Self { count: config.guilds, seed: config.seed, size: config.guild_size, left: BTreeSet::new() }
+    }
+
+    /// The bot is added to the guild, or leaves it; false where nothing changes.
+    pub(crate) fn set_in(&mut self, index: u32, is_in: bool) -> bool {
+        if is_in { self.left.remove(&index) } else { self.left.insert(index) }
+    }
+
+    pub(crate) fn is_in(&self, index: u32) -> bool {
+        !self.left.contains(&index)
     }
 
     pub(crate) fn count(&self) -> u32 {
@@ -56,11 +68,14 @@ impl Guilds {
         ((FIRST_MS + u64::from(index)) % u64::from(total)) as u32
     }
 
-    /// The guilds of one shard, in order.
-    pub(crate) fn of_shard(&self, shard: u32, total: u32) -> impl Iterator<Item = u32> + use<> {
+    /// The bot's guilds on one shard, in order.
+    pub(crate) fn of_shard(&self, shard: u32, total: u32) -> impl Iterator<Item = u32> {
         let offset = FIRST_MS % u64::from(total);
         let first = (u64::from(shard) + u64::from(total) - offset) % u64::from(total);
-        (first..u64::from(self.count)).step_by(total as usize).map(|index| index as u32)
+        (first..u64::from(self.count))
+            .step_by(total as usize)
+            .map(|index| index as u32)
+            .filter(|index| self.is_in(*index))
     }
 
     pub(crate) fn channel(&self, index: u32, nth: u64) -> u64 {

@@ -1,0 +1,198 @@
+//! What every sink promises once its other side is away, by the simplest one: lines of a file whose folder is missing.
+
+use std::fs;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use super::SinkOrder;
+use super::testing::{Feed, TestSink, guild, run, until};
+use crate::config::{NdjsonConfig, SinkConfig, SpoolConfig, WhenFull};
+
+/// The data folder of an agent with one sink, and whether the other side is there.
+struct Place {
+    folder: Rc<TempDir>,
+    settings: SpoolConfig,
+}
+
+impl Place {
+    fn new() -> Self {
+        let settings = SpoolConfig { after: Duration::from_millis(50), reserve_bytes: 0, ..SpoolConfig::default() };
+        Self { folder: Rc::new(tempfile::tempdir().expect("a folder")), settings }
+    }
+
+    fn gate(&self) -> PathBuf {
+        self.folder.path().join("gate")
+    }
+
+    /// A file where the sink's folder should be.
+    fn away(&self) {
+        fs::write(self.gate(), "").expect("it is written");
+    }
+
+    fn back(&self) {
+        fs::remove_file(self.gate()).expect("it was there");
+    }
+
+    /// The agent as it is started here.
+    fn start(&self) -> TestSink {
+        let path = Some(self.gate().join("events.ndjson"));
+        let config = SinkConfig::Ndjson(NdjsonConfig { path, ..NdjsonConfig::default() });
+        TestSink::with_spool(&self.folder, config, self.settings.clone())
+    }
+
+    /// Sequences as they arrived, each with its guild.
+    fn arrived(&self) -> Vec<(u64, u64)> {
+        let text = fs::read_to_string(self.gate().join("events.ndjson")).unwrap_or_default();
+        let read = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
+            let guild = line["payload"]["d"]["guild_id"].as_str().map_or(0, |id| id.parse().expect("a number"));
+            (guild, line["payload"]["s"].as_u64().expect("a number"))
+        };
+        text.lines().map(read).collect()
+    }
+
+    /// Each of 1 to `last` once, and in the order of its guild.
+    fn assert_exact(&self, last: u64) {
+        let mut arrived = self.arrived();
+        arrived.sort_by_key(|(guild, _)| *guild);
+        assert!(arrived.is_sorted(), "out of order");
+        let mut seqs: Vec<u64> = arrived.into_iter().map(|(_, seq)| seq).collect();
+        seqs.sort_unstable();
+        assert_eq!(seqs, (1..=last).collect::<Vec<_>>());
+    }
+}
+
+fn guilds(count: u64) -> impl Iterator<Item = u64> {
+    (0..count).map(|n| if n % 7 == 0 { 0 } else { guild(n % 5) })
+}
+
+#[test]
+fn what_the_other_side_does_not_take_is_safe_on_disk_and_delivered_by_the_next_run() {
+    run(async {
+        let place = Place::new();
+        place.away();
+        let (sink, feed) = (place.start(), Feed::new());
+        feed.push(&*sink, guilds(300));
+        until("all are confirmed", || feed.lane.outstanding() == 0).await;
+        feed.push(&*sink, guilds(100));
+        until("these, too", || feed.lane.outstanding() == 0).await;
+        let report = sink.report();
+        assert_eq!((report.spooled, report.delivered), (400, 0));
+        assert!(report.trouble.is_some() && report.oldest_ms.is_some());
+        sink.stop().await;
+        let sink = place.start();
+        assert_eq!(sink.report().spooled, 400);
+        feed.push(&*sink, guilds(50));
+        place.back();
+        until("all have arrived", || place.arrived().len() >= 450).await;
+        place.assert_exact(450);
+        until("the spool is empty", || sink.report().spooled == 0).await;
+    });
+}
+
+#[test]
+fn a_replay_of_what_the_spool_has_is_neither_stored_nor_delivered_again() {
+    run(async {
+        let place = Place::new();
+        place.away();
+        let (sink, feed) = (place.start(), Feed::new());
+        feed.push(&*sink, guilds(100));
+        until("all are confirmed", || feed.lane.outstanding() == 0).await;
+        sink.stop().await;
+        // As after kill -9, before the confirmed sequence was stored.
+        let (sink, replay) = (place.start(), Feed::new());
+        replay.push(&*sink, guilds(150));
+        assert_eq!(replay.lane.confirmed(), 100);
+        place.back();
+        until("all have arrived", || place.arrived().len() >= 150).await;
+        place.assert_exact(150);
+    });
+}
+
+#[test]
+fn a_lost_session_and_a_shutdown_do_not_wait() {
+    run(async {
+        let mut place = Place::new();
+        place.settings.after = Duration::from_secs(600);
+        place.away();
+        let (sink, feed) = (place.start(), Feed::new());
+        feed.push(&*sink, guilds(10));
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(feed.lane.outstanding(), 10);
+        sink.session_lost(super::testing::SHARD);
+        until("they are safe", || feed.lane.outstanding() == 0).await;
+        let other = Feed::of_shard(6);
+        other.push(&*sink, guilds(10));
+        sink.close();
+        until("these, too", || other.lane.outstanding() == 0).await;
+    });
+}
+
+#[test]
+fn a_sink_obeys_its_orders() {
+    run(async {
+        let place = Place::new();
+        let (sink, feed) = (place.start(), Feed::new());
+        sink.obey(SinkOrder::Pause);
+        feed.push(&*sink, guilds(40));
+        until("all are confirmed", || feed.lane.outstanding() == 0).await;
+        assert!(sink.report().paused && place.arrived().is_empty());
+        sink.obey(SinkOrder::Purge);
+        assert_eq!((sink.report().purged, sink.report().spooled), (40, 0));
+        feed.push(&*sink, guilds(30));
+        until("these, too", || feed.lane.outstanding() == 0).await;
+        assert_eq!(sink.report().spooled, 30);
+        sink.obey(SinkOrder::Resume);
+        until("they have arrived", || place.arrived().len() >= 30).await;
+        assert_eq!(place.arrived().iter().map(|(_, seq)| *seq).min(), Some(41), "what was purged came");
+        assert!(!sink.report().paused);
+    });
+}
+
+#[test]
+fn a_full_spool_holds_back_and_loses_nothing() {
+    run(async {
+        let mut place = Place::new();
+        place.settings.when_full = WhenFull::Hold;
+        place.settings.max_bytes = 20_000;
+        place.away();
+        let (sink, feed) = (place.start(), Feed::new());
+        for _ in 0..10 {
+            feed.push(&*sink, guilds(40));
+            sleep(Duration::from_millis(60)).await;
+        }
+        until("it is said", || sink.report().trouble.is_some_and(|trouble| trouble.contains("full"))).await;
+        assert!(feed.lane.outstanding() > 100, "the lane holds its socket");
+        place.back();
+        until("all have arrived", || place.arrived().len() >= 400).await;
+        place.assert_exact(400);
+        until("all are confirmed", || feed.lane.outstanding() == 0).await;
+    });
+}
+
+#[test]
+fn a_backlog_is_worked_off_with_bounded_memory() {
+    run(async {
+        let mut place = Place::new();
+        place.settings.drain_rate = 1_000_000;
+        place.away();
+        let (sink, feed) = (place.start(), Feed::new());
+        for _ in 0..50 {
+            feed.push(&*sink, guilds(200));
+            until("they are safe", || feed.lane.outstanding() == 0).await;
+        }
+        assert_eq!(sink.report().spooled, 10_000);
+        assert!(sink.report().queued <= 2_048, "{} in memory", sink.report().queued);
+        place.back();
+        until("all have arrived", || {
+            assert!(sink.report().queued <= 2_048, "{} in memory", sink.report().queued);
+            place.arrived().len() >= 10_000
+        })
+        .await;
+        place.assert_exact(10_000);
+    });
+}

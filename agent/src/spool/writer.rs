@@ -1,0 +1,436 @@
+//! The thread that touches the disk: appends that wait become one batch; a database that fails is opened again.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::disk::free_bytes;
+use super::file::{File, Unread, Write, describe};
+use super::format::{Undecodable, read_before, read_record, write_record};
+use super::handle::Shared;
+use super::ledger::Staged;
+use super::{Loaded, NewRecord, Placed, Record, SpoolLimits, SpoolTrouble, StreamKey, Tag};
+use crate::telemetry::clock::now_ms;
+
+/// Requests that are taken together.
+const TURN: usize = 256;
+/// Bytes of records after which a batch is written.
+const BATCH_BYTES: usize = 1 << 20;
+/// Records that one batch removes.
+const REMOVALS: u64 = 8_192;
+/// Records that one request looks at.
+const EXAMINED: u64 = 4_096;
+/// From a write to the moment when it survives power loss.
+const SYNC: Duration = Duration::from_secs(1);
+/// Between attempts to use a disk that fails.
+const RETRY: Duration = Duration::from_secs(1);
+/// Between searches for what is too old.
+const SWEEP: Duration = Duration::from_secs(60);
+/// Between looks at whether an empty spool is flushed.
+const FLUSH: Duration = Duration::from_millis(50);
+/// Written bytes after which an empty spool gives its disk space back.
+const GIVE_BACK: u64 = 4 << 20;
+
+type Done<T> = oneshot::Sender<Result<T, SpoolTrouble>>;
+
+/// What the thread is asked.
+#[derive(Debug)]
+pub(super) enum Command {
+    Append { sink: Tag, records: Vec<NewRecord>, done: Done<Vec<Placed>> },
+    Load { key: StreamKey, from: u64, max_records: usize, max_bytes: usize, done: Done<Loaded> },
+    Purge { sink: Tag, done: Done<u64> },
+    Wake,
+}
+
+/// Changes that are written together, and who waits for them.
+#[derive(Default)]
+struct Batch {
+    writes: Vec<Write>,
+    staged: Staged,
+    bytes: usize,
+    appends: Vec<(Tag, Done<Vec<Placed>>, Vec<Placed>)>,
+    removals: Vec<(StreamKey, u64)>,
+}
+
+pub(super) struct Writer {
+    /// None after it failed.
+    file: Option<File>,
+    folder: PathBuf,
+    limits: SpoolLimits,
+    shared: Arc<Shared>,
+    retry_at: Instant,
+    /// The first write that may not survive power loss.
+    unsynced: Option<Instant>,
+    last_write: Instant,
+    /// Bytes since disk space was given back.
+    written: u64,
+    /// All that was written is on its way out of the journal.
+    flushing: bool,
+    sweep_at: Instant,
+    /// Up to where the streams' expired and unreadable records have been counted.
+    counted: HashMap<StreamKey, u64>,
+    /// One encoded record.
+    scratch: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn new(file: File, folder: &Path, limits: SpoolLimits, shared: Arc<Shared>) -> Self {
+        let now = Instant::now();
+        Self {
+            file: Some(file),
+            folder: folder.to_owned(),
+            limits,
+            shared,
+            retry_at: now,
+            unsynced: None,
+            last_write: now,
+            written: 0,
+            flushing: false,
+            sweep_at: now,
+            counted: HashMap::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(&mut self, commands: &Receiver<Command>) {
+        loop {
+            match commands.recv_timeout(self.pause()) {
+                Ok(first) => self.turn(std::iter::once(first).chain(commands.try_iter().take(TURN - 1))),
+                Err(RecvTimeoutError::Timeout) => self.turn(std::iter::empty()),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.keep_house();
+        }
+        let _ = self.remove_all();
+        if let Some(file) = &self.file
+            && let Err(reason) = file.sync()
+        {
+            self.fail(reason);
+        }
+    }
+
+    /// How long it may wait for requests.
+    fn pause(&self) -> Duration {
+        if self.shared.trouble().is_some() {
+            return RETRY;
+        }
+        if !self.shared.removals().is_empty() {
+            return Duration::ZERO;
+        }
+        let now = Instant::now();
+        let sync = self.unsynced.map(|since| since + SYNC);
+        let give_back = self.may_give_back().then(|| if self.flushing { now + FLUSH } else { self.last_write + SYNC });
+        let sweep = (!self.limits.expiry.is_never()).then_some(self.sweep_at);
+        let next = [sync, give_back, sweep].into_iter().flatten().min();
+        next.map_or(SWEEP, |next| next.saturating_duration_since(now))
+    }
+
+    fn turn(&mut self, commands: impl Iterator<Item = Command>) {
+        let mut batch = Batch::default();
+        let mut loads = Vec::new();
+        let mut room = None;
+        for command in commands {
+            match command {
+                Command::Append { sink, records, done } => {
+                    match room.get_or_insert_with(|| self.check_room()) {
+                        Ok(()) => self.stage(&mut batch, sink, &records, done),
+                        Err(trouble) => {
+                            let _ = done.send(Err(trouble.clone()));
+                        }
+                    }
+                    if batch.bytes >= BATCH_BYTES {
+                        let _ = self.commit(std::mem::take(&mut batch));
+                    }
+                }
+                Command::Load { .. } => loads.push(command),
+                Command::Purge { sink, done } => {
+                    let _ = self.commit(std::mem::take(&mut batch));
+                    let _ = done.send(self.purge(sink));
+                }
+                Command::Wake => {}
+            }
+        }
+        self.stage_removals(&mut batch);
+        let _ = self.commit(batch);
+        for command in loads {
+            if let Command::Load { key, from, max_records, max_bytes, done } = command {
+                let _ = done.send(self.load(&key, from, max_records, max_bytes));
+            }
+        }
+    }
+
+    fn check_room(&mut self) -> Result<(), SpoolTrouble> {
+        let free = free_bytes(&self.folder).map_err(|err| self.disk(err.to_string()))?;
+        if free >= self.limits.reserve_bytes {
+            return Ok(());
+        }
+        let trouble = SpoolTrouble::DiskFull { folder: self.folder.clone(), free, wanted: self.limits.reserve_bytes };
+        self.tell(Some(trouble.clone()));
+        Err(trouble)
+    }
+
+    /// Places the records; an append that has to wait is answered at once.
+    fn stage(&mut self, batch: &mut Batch, sink: Tag, records: &[NewRecord], done: Done<Vec<Placed>>) {
+        let Batch { writes, staged, bytes, appends, .. } = batch;
+        let scratch = &mut self.scratch;
+        let placed = staged.append(&self.shared.ledger(), &self.limits, sink, records, |record, place| {
+            write_record(scratch, record, place.before);
+            *bytes += scratch.len();
+            writes.push(Write::Put(place.key, place.index, scratch.as_slice().into()));
+        });
+        match placed {
+            Ok(placed) => appends.push((sink, done, placed)),
+            Err(held) => {
+                self.shared.ledger().account_mut(sink).full = true;
+                let _ = done.send(Err(SpoolTrouble::Full { held, limit: self.limits.max_bytes }));
+            }
+        }
+    }
+
+    /// Takes what is to be removed, up to what one batch removes.
+    fn stage_removals(&mut self, batch: &mut Batch) {
+        let mut left = REMOVALS;
+        while left > 0 {
+            let Some((key, below)) = self.shared.removals().iter().next().map(|(key, below)| (*key, *below)) else {
+                return;
+            };
+            let stream = *batch.staged.stream_mut(&self.shared.ledger(), key);
+            let to = below.min(stream.tail).min(stream.head + left);
+            let before = if to < stream.tail { self.bytes_before(&key, to) } else { None };
+            batch.staged.stream_mut(&self.shared.ledger(), key).remove(to, before);
+            batch.writes.extend((stream.head..to).map(|index| Write::Remove(key, index)));
+            left -= to.saturating_sub(stream.head);
+            batch.removals.push((key, below));
+            if to >= below.min(stream.tail) {
+                let mut removals = self.shared.removals();
+                if removals.get(&key) == Some(&below) {
+                    removals.remove(&key);
+                }
+            }
+        }
+    }
+
+    fn bytes_before(&self, key: &StreamKey, index: u64) -> Option<u64> {
+        let value = self.file.as_ref()?.get(key, index).ok()?;
+        read_before(&value).ok()
+    }
+
+    /// Writes the batch and answers those who wait for it. What could not be removed is removed later.
+    fn commit(&mut self, batch: Batch) -> Result<(), SpoolTrouble> {
+        let Batch { writes, staged, bytes, appends, removals } = batch;
+        let writes_something = !writes.is_empty();
+        if writes_something && let Err(trouble) = self.write(writes, &staged, bytes) {
+            for (_, done, _) in appends {
+                let _ = done.send(Err(trouble.clone()));
+            }
+            for (key, below) in removals {
+                self.shared.remove(key, below);
+            }
+            return Err(trouble);
+        }
+        if !staged.is_empty() {
+            let mut ledger = self.shared.ledger();
+            ledger.apply(staged);
+            for (sink, ..) in &appends {
+                ledger.account_mut(*sink).full = false;
+            }
+        }
+        if writes_something && !appends.is_empty() {
+            self.tell(None);
+        }
+        for (_, done, placed) in appends {
+            let _ = done.send(Ok(placed));
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, writes: Vec<Write>, staged: &Staged, bytes: usize) -> Result<(), SpoolTrouble> {
+        let result = self.file()?.commit(writes, staged);
+        if let Err(reason) = result {
+            return Err(self.fail(reason));
+        }
+        self.last_write = Instant::now();
+        self.flushing = false;
+        self.unsynced.get_or_insert(self.last_write);
+        self.written += bytes as u64;
+        Ok(())
+    }
+
+    fn load(
+        &mut self,
+        key: &StreamKey,
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Loaded, SpoolTrouble> {
+        let stream = self.shared.ledger().stream(key);
+        let mut next = from.max(stream.head);
+        let end = stream.tail.min(next.saturating_add(EXAMINED));
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        while next < end && records.len() < max_records && (records.is_empty() || bytes < max_bytes) {
+            match self.read(key, next) {
+                Ok(Some(record)) => {
+                    bytes += record.payload.len();
+                    records.push(record);
+                }
+                Ok(None) => {}
+                Err(trouble) if records.is_empty() => return Err(trouble),
+                Err(_) => break,
+            }
+            next += 1;
+        }
+        Ok(Loaded { records, next })
+    }
+
+    /// A record; none where it has expired or never can be read, which is counted.
+    fn read(&mut self, key: &StreamKey, index: u64) -> Result<Option<Record>, SpoolTrouble> {
+        let read = self.file()?.get(key, index);
+        let damage = match read {
+            Ok(value) => match read_record(key.shard, index, &value) {
+                Ok(record) if !self.limits.expiry.is_over(record.kind, now_ms().saturating_sub(record.received_ms)) => {
+                    return Ok(Some(record));
+                }
+                Ok(_) => None,
+                Err(Undecodable::Newer(version)) => return Err(SpoolTrouble::Newer { version }),
+                Err(Undecodable::Damaged) => Some("it is damaged".to_owned()),
+            },
+            Err(Unread::Damaged(reason)) => Some(reason),
+            Err(Unread::Failed(reason)) => return Err(self.disk(reason)),
+        };
+        let counted = self.counted.entry(*key).or_default();
+        if index >= *counted {
+            *counted = index + 1;
+            let mut ledger = self.shared.ledger();
+            let account = ledger.account_mut(key.sink);
+            match damage {
+                Some(reason) => {
+                    account.unreadable += 1;
+                    tracing::error!("record {index} of shard {} in the spool cannot be read: {reason}", key.shard);
+                }
+                None => account.expired += 1,
+            }
+        }
+        Ok(None)
+    }
+
+    fn purge(&mut self, sink: Tag) -> Result<u64, SpoolTrouble> {
+        let events = self.shared.ledger().account(sink).events;
+        let streams = self.shared.ledger().states(sink);
+        for state in streams {
+            self.shared.remove(state.key, state.tail);
+        }
+        self.remove_all()?;
+        Ok(events)
+    }
+
+    fn remove_all(&mut self) -> Result<(), SpoolTrouble> {
+        while !self.shared.removals().is_empty() {
+            let mut batch = Batch::default();
+            self.stage_removals(&mut batch);
+            self.commit(batch)?;
+        }
+        Ok(())
+    }
+
+    fn keep_house(&mut self) {
+        let now = Instant::now();
+        if self.unsynced.is_some_and(|since| now >= since + SYNC) {
+            self.unsynced = None;
+            if let Some(file) = &self.file
+                && let Err(reason) = file.sync()
+            {
+                self.fail(reason);
+            }
+        }
+        if self.shared.trouble().is_some() && self.check_room().is_ok() && self.file().is_ok() {
+            self.tell(None);
+        }
+        if now >= self.sweep_at && !self.limits.expiry.is_never() {
+            self.sweep_at = now + SWEEP;
+            self.sweep();
+        }
+        if self.may_give_back() && now >= self.last_write + SYNC {
+            self.give_back();
+        }
+    }
+
+    /// Removes what has expired at the heads of streams.
+    fn sweep(&mut self) {
+        let streams: Vec<_> = self.shared.ledger().filled().collect();
+        for (key, stream) in streams {
+            let end = stream.tail.min(stream.head + EXAMINED);
+            let live = (stream.head..end).find(|index| !matches!(self.read(&key, *index), Ok(None)));
+            let below = live.unwrap_or(end);
+            if below > stream.head {
+                self.shared.remove(key, below);
+            }
+        }
+    }
+
+    fn may_give_back(&self) -> bool {
+        self.written >= GIVE_BACK && self.file.is_some() && self.shared.ledger().is_empty()
+    }
+
+    /// Flushes an empty spool, and once that is done makes it small.
+    fn give_back(&mut self) {
+        let Some(file) = self.file.take() else { return };
+        let done = if !self.flushing {
+            self.flushing = true;
+            file.flush().map(|()| Some(file))
+        } else if !file.is_flushed() {
+            Ok(Some(file))
+        } else {
+            self.written = 0;
+            file.give_back(&self.folder).map(|()| None)
+        };
+        match done {
+            Ok(file) => self.file = file,
+            Err(reason) => {
+                self.fail(reason);
+            }
+        }
+        let _ = self.file();
+    }
+
+    /// The database, opened again where it failed.
+    fn file(&mut self) -> Result<&File, SpoolTrouble> {
+        if self.file.is_none() {
+            let now = Instant::now();
+            if let Some(trouble) = self.shared.trouble().clone().filter(|_| now < self.retry_at) {
+                return Err(trouble);
+            }
+            match File::open(&self.folder) {
+                Ok(file) => self.file = Some(file),
+                Err(err) => return Err(self.fail(describe(&err))),
+            }
+        }
+        Ok(self.file.as_ref().expect("it is open"))
+    }
+
+    /// Closes a database that is of no use any more.
+    fn fail(&mut self, reason: String) -> SpoolTrouble {
+        self.file = None;
+        self.flushing = false;
+        self.retry_at = Instant::now() + RETRY;
+        let trouble = self.disk(reason);
+        self.tell(Some(trouble.clone()));
+        trouble
+    }
+
+    fn disk(&self, reason: String) -> SpoolTrouble {
+        SpoolTrouble::Disk { folder: self.folder.clone(), reason }
+    }
+
+    fn tell(&self, trouble: Option<SpoolTrouble>) {
+        let mut told = self.shared.trouble();
+        if let (Some(trouble), None) = (&trouble, &*told) {
+            tracing::error!("{trouble}");
+        }
+        *told = trouble;
+    }
+}
