@@ -30,7 +30,7 @@ pub(crate) fn config(url: &str, exchange: &str) -> AmqpConfig {
 }
 
 /// A client of its own, with the exchange and a durable queue bound to it by `key`, both called `name`.
-async fn consumer(url: &str, name: &str, key: &str, arguments: FieldTable) -> (Connection, Channel) {
+pub(crate) async fn consumer(url: &str, name: &str, key: &str, arguments: FieldTable) -> (Connection, Channel) {
     let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("RabbitMQ takes clients");
     let channel = connection.create_channel().await.expect("a channel");
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };

@@ -3,5 +3,6 @@
 
 mod amqp;
 mod consumers;
+mod delivery;
 mod feed;
 mod nats;

@@ -30,7 +30,7 @@ pub(crate) fn config(url: &str, stream: &str) -> NatsConfig {
 }
 
 /// A client of its own.
-async fn client(url: &str) -> Context {
+pub(crate) async fn client(url: &str) -> Context {
     // async-nats does not read the credentials of a URL.
     let options = ConnectOptions::with_user_and_password("bot".to_owned(), Nats::PASSWORD.to_owned());
     jetstream::new(options.connect(url).await.expect("NATS takes clients"))

@@ -2,7 +2,10 @@
 
 mod commands;
 mod delivery;
+mod disk;
 mod faults;
+mod files;
+mod orders;
 mod refusals;
 mod restart;
 mod scale;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pilothouse_agent::config::Config;
-use pilothouse_sandbox::{Sandbox, SandboxConfig};
-use pilothouse_tests::{AgentProcess, full};
+use pilothouse_sandbox::{BotMode, Fault, FaultKind, Sandbox, SandboxConfig, Verdict};
+use pilothouse_tests::{AgentProcess, eventually, full, told};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -34,22 +34,97 @@ async fn a_planned_restart_costs_no_identify_and_no_event() {
     agent.stop().await.expect("a clean end");
 }
 
+/// The agent in a process of its own, with every shard connected.
+async fn running(sandbox: &Sandbox, config: &Config) -> AgentProcess {
+    let agent = AgentProcess::start_quiet(config);
+    assert!(sandbox.connected(SHARDS as usize, PATIENCE).await, "{:?}", sandbox.status());
+    agent
+}
+
+/// Each event came, a guild's in order.
+fn complete(verdict: &Verdict) -> bool {
+    verdict.lost + verdict.out_of_order + verdict.unknown == 0
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_under_load_loses_nothing() {
     let (sandbox, data) = strict().await;
     let config = config(&sandbox, &data, SHARDS);
     let mut random = fastrand::Rng::with_seed(9);
-    for _ in 0..if full() { 20 } else { 4 } {
-        let agent = AgentProcess::start(&config);
-        assert!(sandbox.connected(SHARDS as usize, PATIENCE).await, "{:?}", sandbox.status());
+    let kills = if full() { 20 } else { 4 };
+    for _ in 0..kills {
+        let agent = running(&sandbox, &config).await;
         sleep(Duration::from_millis(random.u64(600..2_500))).await;
         agent.kill();
     }
-    let agent = AgentProcess::start(&config);
-    assert!(sandbox.connected(SHARDS as usize, PATIENCE).await, "{:?}", sandbox.status());
+    let agent = running(&sandbox, &config).await;
     sleep(Duration::from_millis(500)).await;
     let verdict = verdict(&sandbox).await;
-    assert_eq!((verdict.lost, verdict.unreplayable.total(), verdict.unknown), (0, 0, 0), "{verdict:?}");
+    println!("{kills} times kill -9, http: {}", told(&verdict));
+    assert!(complete(&verdict) && verdict.unreplayable.total() == 0, "{verdict:?}");
     assert_eq!(sandbox.status().identifies, u64::from(SHARDS), "a session was given up");
     agent.kill();
+}
+
+/// Discord has forgotten what is in the spool: only the spool has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_while_the_bot_is_away_loses_nothing() {
+    let (sandbox, data) = strict().await;
+    let config = config(&sandbox, &data, SHARDS);
+    let mut random = fastrand::Rng::with_seed(7);
+    let agent = running(&sandbox, &config).await;
+    sleep(Duration::from_secs(1)).await;
+    sandbox.bot(BotMode::Down);
+    sleep(Duration::from_secs(2)).await;
+    agent.kill();
+    let kills = if full() { 20 } else { 2 };
+    for _ in 1..kills {
+        let agent = running(&sandbox, &config).await;
+        sleep(Duration::from_millis(random.u64(300..2_500))).await;
+        agent.kill();
+    }
+    let agent = running(&sandbox, &config).await;
+    sandbox.bot(BotMode::Up);
+    sleep(Duration::from_secs(1)).await;
+    let verdict = verdict(&sandbox).await;
+    println!("{kills} times kill -9 while the spool fills: {}", told(&verdict));
+    assert!(verdict.clean() && verdict.unreplayable.total() == 0, "{verdict:?}");
+    agent.kill();
+}
+
+/// Discord ends every session while the bot is away; with `kill`, the agent dies once it has new ones.
+async fn survives_the_end_of_its_sessions(kill: bool) {
+    let (sandbox, data) = strict().await;
+    let config = config(&sandbox, &data, SHARDS);
+    let mut agent = running(&sandbox, &config).await;
+    sleep(Duration::from_millis(500)).await;
+    sandbox.bot(BotMode::Hang);
+    for round in 2..if full() { 8 } else { 4 } {
+        // Before and after the unconfirmed ones are in the spool for their age.
+        sleep(Duration::from_millis(if round % 2 == 0 { 400 } else { 1_700 })).await;
+        sandbox.fault(Fault::now(FaultKind::InvalidSession { resumable: false }));
+        eventually("new sessions", PATIENCE, || sandbox.status().readies >= round * u64::from(SHARDS)).await;
+        if kill {
+            // Until the new sessions are stored, nobody could come back to them.
+            sleep(Duration::from_millis(200)).await;
+            agent.kill();
+            agent = running(&sandbox, &config).await;
+        }
+    }
+    sandbox.bot(BotMode::Up);
+    sleep(Duration::from_secs(1)).await;
+    let verdict = verdict(&sandbox).await;
+    println!("sessions ended while the bot is away, then killed {kill}: {}", told(&verdict));
+    assert!(verdict.clean(), "{verdict:?}");
+    agent.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_discord_ends_while_the_bot_is_away_lose_nothing() {
+    survives_the_end_of_its_sessions(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_with_kill_9_right_after() {
+    survives_the_end_of_its_sessions(true).await;
 }

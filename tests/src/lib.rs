@@ -1,18 +1,21 @@
 //! What the tests that span crates share: an agent beside a sandbox, in this process or as the real program.
 
 pub mod brokers;
+mod control;
 mod lone;
+mod process;
 
+pub use control::Control;
 pub use lone::LoneWorker;
+pub use process::AgentProcess;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pilothouse_agent::agent::{self, Failure};
-use pilothouse_agent::config::{Compression, Config, HttpConfig, ShardCount, SinkConfig, StagesConfig};
-use pilothouse_sandbox::Sandbox;
+use pilothouse_agent::config::{Compression, Config, HttpConfig, ShardCount, SinkConfig};
+use pilothouse_sandbox::{Sandbox, Verdict};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -86,97 +89,14 @@ impl Agent {
     }
 }
 
-/// The agent's program in a process of its own; killed when dropped.
-pub struct AgentProcess(Child);
-
-impl AgentProcess {
-    /// Starts `pilothouse-agent run` with what `config` says, as environment and file.
-    pub fn start(config: &Config) -> Self {
-        Self::spawn(Self::command(config).stderr(Stdio::piped()))
-    }
-
-    /// The same with nobody to read what it says: only errors, which go where this process's go.
-    pub fn start_quiet(config: &Config) -> Self {
-        Self::spawn(Self::command(config).env("PILOTHOUSE_LOG", "error"))
-    }
-
-    fn spawn(command: &mut Command) -> Self {
-        Self(command.spawn().expect("the agent's program starts"))
-    }
-
-    fn command(config: &Config) -> Command {
-        let SinkConfig::Http(http) = &config.sinks[0] else { panic!("the sandbox's bot is told over HTTP") };
-        let ShardCount::Count(shards) = config.shards else { panic!("tests choose their shard count") };
-        let file = config.data_dir.join("pilothouse.toml");
-        let interval = config.gateway.identify_interval.as_millis();
-        let ca_file = config.gateway.ca_file.as_ref().map(|ca| format!("ca_file = {:?}\n", ca.path()));
-        let ca_file = ca_file.unwrap_or_default();
-        let stages = stages(&config.stages);
-        std::fs::write(&file, format!("[gateway]\nidentify_interval = \"{interval}ms\"\n{ca_file}{stages}"))
-            .expect("the data folder is there");
-        let mut command = Command::new(program("pilothouse-agent"));
-        command
-            .arg("run")
-            .env_clear()
-            .env("TOKEN", config.token.expose())
-            .env("REST_URL", &config.rest_url)
-            .env("EVENT_HANDLER_URLS", http.urls.join(","))
-            .env("PILOTHOUSE_DATA_DIR", &config.data_dir)
-            .env("PILOTHOUSE_LISTEN", config.listen.to_string())
-            .env("PILOTHOUSE_SHARDS", shards.to_string())
-            .env("PILOTHOUSE_CONFIG", file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        command
-    }
-
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.0.id()
-    }
-
-    /// Sends SIGTERM and waits until it is gone: whether it ended well.
-    pub fn terminate(mut self) -> bool {
-        let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &self.id().to_string()]).status();
-        assert!(sent.is_ok_and(|sent| sent.success()), "a running process takes signals");
-        self.0.wait().expect("it ends").success()
-    }
-
-    /// Files and sockets that it has open.
-    pub fn open_files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.0.id())).expect("it runs").count()
-    }
-
-    /// Kills it with SIGKILL and waits until it is gone.
-    pub fn kill(mut self) {
-        self.0.kill().expect("a running process can be killed");
-        self.0.wait().expect("a killed process ends");
-    }
-
-    /// Waits for it to end: exit code, and what it said on stderr.
-    pub fn ended(mut self) -> (Option<i32>, String) {
-        use std::io::Read;
-        let mut said = String::new();
-        let stderr = self.0.stderr.take().expect("stderr is piped");
-        std::io::BufReader::new(stderr).read_to_string(&mut said).expect("stderr is text");
-        (self.0.wait().expect("it ends").code(), said)
-    }
-}
-
-impl Drop for AgentProcess {
-    fn drop(&mut self) {
-        // It may have ended before.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The stages as a table of the configuration's file.
-fn stages(config: &StagesConfig) -> String {
-    let StagesConfig { enabled, prefixes, drop } = config;
-    let enabled: Vec<&str> = enabled.iter().map(|name| name.name()).collect();
-    let drop: Vec<&str> = drop.names().collect();
-    format!("[stages]\nenabled = {enabled:?}\nprefixes = {prefixes:?}\ndrop = {drop:?}\n")
+/// A verdict as the line that is reported.
+pub fn told(verdict: &Verdict) -> String {
+    let Verdict { sent, lost, doubled, out_of_order, max_ms, .. } = verdict;
+    let excused = verdict.unreplayable.total();
+    format!(
+        "{sent} events, {lost} lost, {doubled} doubled, {out_of_order} out of order, {excused} excused, \
+         the longest took {max_ms:.0} ms"
+    )
 }
 
 /// A program of this workspace, built beside the test that asks.
