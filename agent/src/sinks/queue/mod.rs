@@ -213,6 +213,8 @@ impl Queue {
         if self.bounds.spill_after.is_none() {
             return self.admit(Item { delivery, owed, index: None, out: false });
         }
+        // The spool takes a session for safe up to its last event there: none that is only in memory may be before it.
+        self.spill_stream(delivery.origin.shard);
         let stream = self.streams.entry(delivery.origin.shard).or_default();
         stream.backlog.get_or_insert_default().coming += 1;
         self.waiting.push_back(Spilled { delivery, owed, out: None });

@@ -327,3 +327,22 @@ fn a_backlog_of_an_earlier_run_comes_before_new_events() {
     later.drain();
     assert_eq!(later.delivered[&0], [(1, 1), (2, 1)]);
 }
+
+#[test]
+fn a_letter_joins_the_backlog_behind_what_only_memory_has() {
+    let mut rig = Rig::new(1, 1, 1_000);
+    rig.push(0, 1);
+    let lane = Rc::clone(&rig.lanes[0]);
+    let letter = Delivery {
+        origin: Rc::clone(&lane.origin),
+        seq: 9,
+        part: 0,
+        kind: KIND,
+        guild: None,
+        received_ms: 0,
+        payload: Bytes::new(),
+    };
+    rig.queue.push_again(letter, lane, 9, rig.now);
+    let spilled = rig.queue.take_append().expect("both go to the spool");
+    assert_eq!(spilled.iter().map(|spilled| spilled.delivery.seq).collect::<Vec<_>>(), [1, 9]);
+}
