@@ -1,6 +1,6 @@
 //! The `ndjson` sink end to end, alone over restarts and beside a sink that does not deliver; the sandbox judges the file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use pilothouse_agent::config::{Config, HttpConfig, NdjsonConfig, SinkConfig};
@@ -13,33 +13,63 @@ use tokio::time::sleep;
 use crate::setup::{PATIENCE, config, connected, sandbox_config, start, verdict};
 
 const SHARDS: u32 = 4;
+const RATE: f64 = 800.0;
 const FILE: &str = "events.ndjson";
 
 /// A sandbox and an agent's configuration with a file as its sink.
 async fn with_file() -> (Sandbox, TempDir, Config) {
-    let sandbox = start(SandboxConfig { strict: true, ..sandbox_config(SHARDS, 800.0) }).await;
+    let sandbox = start(SandboxConfig { strict: true, ..sandbox_config(SHARDS, RATE) }).await;
     let data = TempDir::new().expect("a temporary folder");
     let file = NdjsonConfig { path: Some(data.path().join(FILE)), ..NdjsonConfig::default() };
     let config = Config { sinks: vec![SinkConfig::Ndjson(file)], ..config(&sandbox, &data, SHARDS) };
     (sandbox, data, config)
 }
 
-/// Hands what the file holds to the sandbox, until that has everything. Each line is an object.
-async fn judge(sandbox: &Sandbox, data: &Path) -> Verdict {
-    sandbox.stop_traffic();
-    let (begun, mut passed) = (Instant::now(), 0);
-    while sandbox.status().outstanding > 0 && begun.elapsed() < PATIENCE {
-        sleep(Duration::from_millis(200)).await;
-        let text = std::fs::read(data.join(FILE)).expect("the sink writes it");
+/// Reads the file while it is written, as `tail -f` does, and hands its lines to the sandbox.
+struct Tail<'a> {
+    sandbox: &'a Sandbox,
+    path: PathBuf,
+    passed: usize,
+}
+
+impl<'a> Tail<'a> {
+    fn new(sandbox: &'a Sandbox, data: &Path) -> Self {
+        Self { sandbox, path: data.join(FILE), passed: 0 }
+    }
+
+    async fn follow(&mut self, time: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            sleep(Duration::from_millis(100)).await;
+            self.read();
+        }
+    }
+
+    fn read(&mut self) {
+        let text = std::fs::read(&self.path).unwrap_or_default();
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        for line in text[passed..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            if serde_json::from_slice::<serde_json::Value>(line).is_ok() {
-                sandbox.received(line);
+        for line in text[self.passed..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            // One that kill -9 has cut is no event.
+            if is_whole(line) {
+                self.sandbox.received(line);
             }
         }
-        passed = whole;
+        self.passed = whole;
     }
-    verdict(sandbox).await
+
+    /// What the file comes to in the end.
+    async fn judge(&mut self) -> Verdict {
+        self.sandbox.stop_traffic();
+        let begun = Instant::now();
+        while self.sandbox.status().outstanding > 0 && begun.elapsed() < PATIENCE {
+            self.follow(Duration::from_millis(200)).await;
+        }
+        verdict(self.sandbox).await
+    }
+}
+
+fn is_whole(line: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(line).is_ok()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +82,7 @@ async fn a_file_gets_every_event_once_and_in_order_over_restarts() {
         agent = connected(&sandbox, config.clone(), SHARDS as usize).await;
     }
     sleep(Duration::from_millis(300)).await;
-    let verdict = judge(&sandbox, data.path()).await;
+    let verdict = Tail::new(&sandbox, data.path()).judge().await;
     println!("a file over restarts: {}", told(&verdict));
     assert!(verdict.clean(), "{verdict:?}");
     agent.stop().await.expect("a clean end");
@@ -70,10 +100,25 @@ async fn kill_9_costs_a_file_no_event() {
         agent.kill();
     }
     let agent = connected(&sandbox, config.clone(), SHARDS as usize).await;
-    let verdict = judge(&sandbox, data.path()).await;
+    let verdict = Tail::new(&sandbox, data.path()).judge().await;
     println!("{kills} times kill -9, a file: {}", told(&verdict));
     assert_eq!((verdict.lost, verdict.out_of_order, verdict.unreplayable.total()), (0, 0, 0), "{verdict:?}");
     agent.stop().await.expect("a clean end");
+}
+
+/// The half line that kill -9 or an empty battery left is not continued.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_was_cut_costs_no_other() {
+    const CUT: &str = "{\"payload\":{\"op\":0,\"t\":\"MESS";
+    let (sandbox, data, config) = with_file().await;
+    std::fs::write(data.path().join(FILE), CUT).expect("it is written");
+    let agent = connected(&sandbox, config, SHARDS as usize).await;
+    sleep(Duration::from_millis(500)).await;
+    agent.stop().await.expect("a clean end");
+    let text = std::fs::read_to_string(data.path().join(FILE)).expect("it is there");
+    let (first, rest) = text.split_once('\n').expect("events follow");
+    assert_eq!(first, CUT);
+    assert!(!rest.is_empty() && rest.lines().all(|line| is_whole(line.as_bytes())), "{rest}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,8 +129,13 @@ async fn a_sink_that_does_not_deliver_keeps_nothing_from_another() {
     let url = format!("http://{}/", silent.local_addr().expect("it is bound"));
     config.sinks.push(SinkConfig::Http(HttpConfig { timeout: Duration::from_secs(3_600), ..HttpConfig::new([url]) }));
     let agent = connected(&sandbox, config, SHARDS as usize).await;
-    sleep(Duration::from_secs(if full() { 30 } else { 4 })).await;
-    let verdict = judge(&sandbox, data.path()).await;
+    let mut tail = Tail::new(&sandbox, data.path());
+    for _ in 0..if full() { 30 } else { 4 } {
+        tail.follow(Duration::from_secs(1)).await;
+        let open = sandbox.status().outstanding;
+        assert!(open < RATE as u64, "{open} events are not in the file yet");
+    }
+    let verdict = tail.judge().await;
     println!("a file beside a bot that hangs: {}", told(&verdict));
     assert!(verdict.clean() && verdict.unreplayable.total() == 0, "{verdict:?}");
     agent.stop().await.expect("a clean end");

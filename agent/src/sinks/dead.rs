@@ -1,7 +1,7 @@
 //! The dead letters of a sink: events that the other side refuses for good, in a file that people can read
 //! (`<data>/dead/<sink>.ndjson`, one JSON object a line) and from which they can be sent again.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::delivery::Delivery;
+use super::lines;
 use crate::gateway::frame;
 use crate::gateway::kind::EventKind;
 use crate::gateway::scan;
@@ -129,7 +130,7 @@ impl DeadLetters {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let mut open = match file.take() {
             Some(open) => open,
-            None => self.create()?,
+            None => lines::open(&self.path)?,
         };
         if open.metadata()?.len() > LARGEST {
             open = self.rotate()?;
@@ -145,13 +146,6 @@ impl DeadLetters {
         Ok(())
     }
 
-    fn create(&self) -> io::Result<File> {
-        if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        OpenOptions::new().create(true).append(true).open(&self.path)
-    }
-
     fn rotate(&self) -> io::Result<File> {
         let old = self.path.with_extension("ndjson.old");
         if old.exists() {
@@ -160,7 +154,7 @@ impl DeadLetters {
         }
         self.count.store(0, Ordering::Relaxed);
         fs::rename(&self.path, old)?;
-        self.create()
+        lines::open(&self.path)
     }
 
     /// The letters, oldest first, `most` of the newest.
@@ -215,7 +209,7 @@ impl DeadLetters {
         if !taken.exists() {
             return Ok(());
         }
-        let mut file = self.create()?;
+        let mut file = lines::open(&self.path)?;
         io::copy(&mut File::open(&taken)?, &mut file)?;
         fs::remove_file(taken)
     }

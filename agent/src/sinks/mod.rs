@@ -32,6 +32,7 @@ pub mod delivery;
 mod disk;
 mod envelope;
 mod http;
+mod lines;
 mod link;
 pub mod nats;
 mod ndjson;

@@ -1,13 +1,13 @@
 //! The `ndjson` sink: one JSON object a line, to a rotating file or to standard output.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::delivery::{Delivery, Outcome, Transport};
-use super::envelope;
+use super::{envelope, lines};
 use crate::config::NdjsonConfig;
 
 /// Events of one write.
@@ -80,12 +80,12 @@ impl Output {
         let mut kept = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let mut file = match kept.take() {
             Some(file) => file,
-            None => create(path)?,
+            None => lines::open(path)?,
         };
         let mut begin = file.metadata()?.len();
         if begin > 0 && begin + lines.len() as u64 > self.largest {
             self.rotate(path)?;
-            file = create(path)?;
+            file = lines::open(path)?;
             begin = 0;
         }
         if let Err(error) = file.write_all(lines) {
@@ -111,13 +111,6 @@ impl Output {
         }
         fs::rename(path, numbered(1))
     }
-}
-
-fn create(path: &Path) -> io::Result<File> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    OpenOptions::new().create(true).append(true).open(path)
 }
 
 #[cfg(test)]
