@@ -92,6 +92,28 @@ async fn kill_9_while_the_bot_is_away_loses_nothing() {
     agent.kill();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_while_a_backlog_is_delivered_loses_nothing() {
+    let (sandbox, data) = strict().await;
+    let mut config = config(&sandbox, &data, SHARDS);
+    config.spool.drain_rate = 300;
+    let mut random = fastrand::Rng::with_seed(11);
+    let mut agent = running(&sandbox, &config).await;
+    sandbox.bot(BotMode::Down);
+    sleep(Duration::from_secs(if full() { 10 } else { 3 })).await;
+    sandbox.bot(BotMode::Up);
+    let kills = if full() { 10 } else { 3 };
+    for _ in 0..kills {
+        sleep(Duration::from_millis(random.u64(300..1_200))).await;
+        agent.kill();
+        agent = running(&sandbox, &config).await;
+    }
+    let verdict = verdict(&sandbox).await;
+    println!("{kills} times kill -9 while a backlog is delivered: {}", told(&verdict));
+    assert!(complete(&verdict) && verdict.unreplayable.total() == 0, "{verdict:?}");
+    agent.kill();
+}
+
 /// Discord ends every session while the bot is away; with `kill`, the agent dies once it has new ones.
 async fn survives_the_end_of_its_sessions(kill: bool) {
     let (sandbox, data) = strict().await;
