@@ -17,6 +17,7 @@ pub struct Control {
 impl Control {
     /// Of the agent that runs with `config`, which must listen on a port of its own choice.
     pub fn of(config: &Config) -> Self {
+        crate::install_crypto();
         let address = format!("http://{}", config.listen);
         Self { client: reqwest::Client::new(), address, token: config.data_dir.join("console.token") }
     }

@@ -54,6 +54,12 @@ pub fn free_address() -> SocketAddr {
     listener.local_addr().expect("a bound listener has an address")
 }
 
+/// What TLS and HTTP clients compute with, in this process.
+fn install_crypto() {
+    // The second call finds it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// An agent in this process.
 pub struct Agent {
     stop: oneshot::Sender<()>,
@@ -63,8 +69,7 @@ pub struct Agent {
 impl Agent {
     /// Starts it.
     pub fn start(config: Config) -> Self {
-        // A second start in one process finds the provider installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        install_crypto();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move {
             let _ = stopped.await;
