@@ -1,9 +1,11 @@
-//! What only the system can tell of a folder: how much room its file system has.
+//! What only the system can tell of a folder: how much room its file system has, and how much of it the folder takes.
 
 use std::ffi::CString;
+use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Bytes that this process may still write to the file system of `folder`.
@@ -22,4 +24,16 @@ pub(super) fn free_bytes(folder: &Path) -> io::Result<u64> {
         found.assume_init()
     };
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Bytes that the files in `folder` take on disk; holes take nothing, nor what goes away meanwhile.
+pub(super) fn taken_bytes(folder: &Path) -> u64 {
+    const BLOCK: u64 = 512;
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(found) if found.is_dir() => taken_bytes(&entry.path()),
+        Ok(found) => found.blocks() * BLOCK,
+        Err(_) => 0,
+    });
+    sizes.sum()
 }

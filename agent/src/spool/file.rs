@@ -1,11 +1,12 @@
 //! The database: one keyspace in which each stream has a row and its records lie in order.
 
+use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use std::{fs, thread};
 
 use bytes::Bytes;
 use fjall::compaction::Leveled;
@@ -29,6 +30,8 @@ const JOURNAL_BYTES: u64 = 64 << 20;
 const MEMTABLE_BYTES: u64 = 8 << 20;
 /// Larger values lie in files of their own, which compaction of keys does not rewrite, and go as a whole.
 const SEPARATED_BYTES: u32 = 128;
+/// Part of such a file that is removed before the rest of it is written anew.
+const STALE: f32 = 0.5;
 /// Memtables that may wait for the disk beside the one that is written; fjall stops at one more.
 const SEALED: usize = 2;
 /// Tables that may wait to be merged; fjall stops at 30.
@@ -38,6 +41,7 @@ const UNSORTED: usize = 24;
 pub(super) struct File {
     // Dropped before its database.
     events: fjall::Keyspace,
+    compaction: Option<JoinHandle<Result<(), String>>>,
     database: Database,
 }
 
@@ -66,7 +70,7 @@ impl File {
                 .worker_threads(THREADS)
                 .open()?;
             let events = database.keyspace(KEYSPACE, options)?;
-            Ok(Self { events, database })
+            Ok(Self { events, compaction: None, database })
         })
     }
 
@@ -127,10 +131,29 @@ impl File {
         self.events.sealed_memtable_count() == 0
     }
 
-    /// Gives the disk back what removed records took, and closes. Only for a database without records, flushed and not
-    /// written to since.
-    pub(super) fn give_back(self, folder: &Path) -> Result<(), String> {
-        guarded(|| self.events.major_compact()).map_err(|err| describe(&err))?;
+    /// Begins to take what was removed out of the files, in a thread of its own: a large spool takes it seconds.
+    pub(super) fn compact(&mut self) -> Result<(), String> {
+        let events = self.events.clone();
+        // The first pass finds what no key leads to any more, the second removes the files that hold nothing else, and
+        // rewrites those that hold little else.
+        let passes = move || guarded(|| events.major_compact().and_then(|()| events.major_compact()));
+        let thread = thread::Builder::new().name("spool-compact".to_owned());
+        let compaction = thread.spawn(move || passes().map_err(|err| describe(&err)));
+        self.compaction = Some(compaction.map_err(|err| err.to_string())?);
+        Ok(())
+    }
+
+    /// Whether what [`Self::compact`] began is done.
+    pub(super) fn is_compacted(&mut self) -> Result<bool, String> {
+        match self.compaction.take_if(|compaction| compaction.is_finished()) {
+            Some(compaction) => compaction.join().expect("it catches panics").map(|()| true),
+            None => Ok(self.compaction.is_none()),
+        }
+    }
+
+    /// Closes and empties the journal, and lets go of files that nothing needs. Only for a database that has been flushed and
+    /// not written to since.
+    pub(super) fn close_small(self, folder: &Path) -> Result<(), String> {
         drop(self);
         // A journal that is gone would take the sequence numbers with it, an empty one does not.
         for journal in repair::journals(folder).map_err(|err| err.to_string())? {
@@ -150,6 +173,14 @@ impl File {
     }
 }
 
+impl Drop for File {
+    fn drop(&mut self) {
+        if let Some(compaction) = self.compaction.take() {
+            let _ = compaction.join();
+        }
+    }
+}
+
 /// Why the streams cannot be read.
 #[derive(Debug)]
 pub(super) enum StreamsError {
@@ -158,7 +189,8 @@ pub(super) enum StreamsError {
 }
 
 fn options() -> KeyspaceCreateOptions {
-    let separation = KvSeparationOptions::default().separation_threshold(SEPARATED_BYTES).staleness_threshold(0.5);
+    let separation =
+        KvSeparationOptions::default().separation_threshold(SEPARATED_BYTES).staleness_threshold(STALE).age_cutoff(1.0);
     KeyspaceCreateOptions::default()
         .max_memtable_size(MEMTABLE_BYTES)
         .with_kv_separation(Some(separation))

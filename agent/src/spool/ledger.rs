@@ -35,11 +35,14 @@ impl Stream {
         index
     }
 
-    /// Takes out what is below `below`; `before` are the bytes of all that ever was below it, where they are known.
-    pub(super) fn remove(&mut self, below: u64, before: Option<u64>) {
+    /// Takes out what is below `below`, and tells its bytes; `before` are the bytes of all that ever was below it, where they
+    /// are known.
+    pub(super) fn remove(&mut self, below: u64, before: Option<u64>) -> u64 {
+        let old = self.head_bytes;
         self.head = below.clamp(self.head, self.tail);
         let before = if self.head == self.tail { Some(self.tail_bytes) } else { before };
-        self.head_bytes = before.unwrap_or(self.head_bytes).clamp(self.head_bytes, self.tail_bytes);
+        self.head_bytes = before.unwrap_or(old).clamp(old, self.tail_bytes);
+        self.head_bytes - old
     }
 }
 
@@ -93,8 +96,9 @@ impl Ledger {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.accounts.values().all(|account| account.events == 0)
+    /// Bytes of everything.
+    pub(super) fn bytes(&self) -> u64 {
+        self.accounts.values().map(|account| account.bytes).sum()
     }
 
     /// Streams that hold something, in no order.

@@ -15,6 +15,11 @@ mod space;
 
 const SINK: &str = "bot";
 
+/// Whether tests may take minutes.
+fn is_full() -> bool {
+    std::env::var_os("PILOTHOUSE_FULL").is_some()
+}
+
 fn sink() -> Tag {
     Tag::of(SINK)
 }

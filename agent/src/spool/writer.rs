@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::disk::free_bytes;
+use super::disk::{free_bytes, taken_bytes};
 use super::file::{File, Unread, Write, describe};
 use super::format::{Undecodable, read_before, read_record, write_record};
 use super::handle::Shared;
@@ -20,9 +20,9 @@ use crate::telemetry::clock::now_ms;
 const TURN: usize = 256;
 /// Bytes of records after which a batch is written.
 const BATCH_BYTES: usize = 1 << 20;
-/// Records that one batch removes.
-const REMOVALS: u64 = 8_192;
-/// Records that one request looks at.
+/// Records that one batch removes: appends wait for no more.
+const REMOVALS: u64 = 4_096;
+/// Records that one request or search looks at.
 const EXAMINED: u64 = 4_096;
 /// From a write to the moment when it survives power loss.
 const SYNC: Duration = Duration::from_secs(1);
@@ -30,10 +30,12 @@ const SYNC: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 /// Between searches for what is too old.
 const SWEEP: Duration = Duration::from_secs(60);
-/// Between looks at whether an empty spool is flushed.
-const FLUSH: Duration = Duration::from_millis(50);
-/// Written bytes after which an empty spool gives its disk space back.
-const GIVE_BACK: u64 = 4 << 20;
+/// Between looks at how far giving back has come.
+const LOOK: Duration = Duration::from_millis(50);
+/// Bytes on disk above twice what is held, after which a spool that rests gives them back.
+const REST: u64 = 4 << 20;
+/// Bytes removed above what is held, after which a spool that is written to gives them back.
+const REMOVED: u64 = 64 << 20;
 
 type Done<T> = oneshot::Sender<Result<T, SpoolTrouble>>;
 
@@ -52,8 +54,25 @@ struct Batch {
     writes: Vec<Write>,
     staged: Staged,
     bytes: usize,
+    removed: u64,
     appends: Vec<(Tag, Done<Vec<Placed>>, Vec<Placed>)>,
     removals: Vec<(StreamKey, u64)>,
+}
+
+/// A purge that is under way.
+struct Purge {
+    sink: Tag,
+    events: u64,
+    done: Done<u64>,
+}
+
+/// How far it is with giving disk space back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum GivingBack {
+    No,
+    /// All that was written is on its way out of the journal.
+    Flushing,
+    Compacting,
 }
 
 pub(super) struct Writer {
@@ -66,10 +85,12 @@ pub(super) struct Writer {
     /// The first write that may not survive power loss.
     unsynced: Option<Instant>,
     last_write: Instant,
-    /// Bytes since disk space was given back.
-    written: u64,
-    /// All that was written is on its way out of the journal.
-    flushing: bool,
+    giving_back: GivingBack,
+    /// Something was written since disk space was given back, or may have been before the start.
+    changed: bool,
+    /// Bytes removed since then.
+    removed: u64,
+    purges: Vec<Purge>,
     sweep_at: Instant,
     /// Up to where the streams' expired and unreadable records have been counted.
     counted: HashMap<StreamKey, u64>,
@@ -88,8 +109,10 @@ impl Writer {
             retry_at: now,
             unsynced: None,
             last_write: now,
-            written: 0,
-            flushing: false,
+            giving_back: GivingBack::No,
+            changed: true,
+            removed: 0,
+            purges: Vec::new(),
             sweep_at: now,
             counted: HashMap::new(),
             scratch: Vec::new(),
@@ -105,7 +128,9 @@ impl Writer {
             }
             self.keep_house();
         }
-        let _ = self.remove_all();
+        while !self.shared.removals().is_empty() && self.shared.trouble().is_none() {
+            self.turn(std::iter::empty());
+        }
         if let Some(file) = &self.file
             && let Err(reason) = file.sync()
         {
@@ -123,7 +148,10 @@ impl Writer {
         }
         let now = Instant::now();
         let sync = self.unsynced.map(|since| since + SYNC);
-        let give_back = self.may_give_back().then(|| if self.flushing { now + FLUSH } else { self.last_write + SYNC });
+        let give_back = match self.giving_back {
+            GivingBack::No => self.give_back_at(),
+            GivingBack::Flushing | GivingBack::Compacting => Some(now + LOOK),
+        };
         let sweep = (!self.limits.expiry.is_never()).then_some(self.sweep_at);
         let next = [sync, give_back, sweep].into_iter().flatten().min();
         next.map_or(SWEEP, |next| next.saturating_duration_since(now))
@@ -149,13 +177,14 @@ impl Writer {
                 Command::Load { .. } => loads.push(command),
                 Command::Purge { sink, done } => {
                     let _ = self.commit(std::mem::take(&mut batch));
-                    let _ = done.send(self.purge(sink));
+                    self.begin_purge(sink, done);
                 }
                 Command::Wake => {}
             }
         }
         self.stage_removals(&mut batch);
-        let _ = self.commit(batch);
+        let removed = self.commit(batch);
+        self.answer_purges(&removed);
         for command in loads {
             if let Command::Load { key, from, max_records, max_bytes, done } = command {
                 let _ = done.send(self.load(&key, from, max_records, max_bytes));
@@ -201,7 +230,7 @@ impl Writer {
             let stream = *batch.staged.stream_mut(&self.shared.ledger(), key);
             let to = below.min(stream.tail).min(stream.head + left);
             let before = if to < stream.tail { self.bytes_before(&key, to) } else { None };
-            batch.staged.stream_mut(&self.shared.ledger(), key).remove(to, before);
+            batch.removed += batch.staged.stream_mut(&self.shared.ledger(), key).remove(to, before);
             batch.writes.extend((stream.head..to).map(|index| Write::Remove(key, index)));
             left -= to.saturating_sub(stream.head);
             batch.removals.push((key, below));
@@ -221,9 +250,9 @@ impl Writer {
 
     /// Writes the batch and answers those who wait for it. What could not be removed is removed later.
     fn commit(&mut self, batch: Batch) -> Result<(), SpoolTrouble> {
-        let Batch { writes, staged, bytes, appends, removals } = batch;
+        let Batch { writes, staged, removed, appends, removals, .. } = batch;
         let writes_something = !writes.is_empty();
-        if writes_something && let Err(trouble) = self.write(writes, &staged, bytes) {
+        if writes_something && let Err(trouble) = self.write(writes, &staged) {
             for (_, done, _) in appends {
                 let _ = done.send(Err(trouble.clone()));
             }
@@ -232,6 +261,7 @@ impl Writer {
             }
             return Err(trouble);
         }
+        self.removed += removed;
         if !staged.is_empty() {
             let mut ledger = self.shared.ledger();
             ledger.apply(staged);
@@ -248,15 +278,14 @@ impl Writer {
         Ok(())
     }
 
-    fn write(&mut self, writes: Vec<Write>, staged: &Staged, bytes: usize) -> Result<(), SpoolTrouble> {
+    fn write(&mut self, writes: Vec<Write>, staged: &Staged) -> Result<(), SpoolTrouble> {
         let result = self.file()?.commit(writes, staged);
         if let Err(reason) = result {
             return Err(self.fail(reason));
         }
         self.last_write = Instant::now();
-        self.flushing = false;
+        self.changed = true;
         self.unsynced.get_or_insert(self.last_write);
-        self.written += bytes as u64;
         Ok(())
     }
 
@@ -318,23 +347,27 @@ impl Writer {
         Ok(None)
     }
 
-    fn purge(&mut self, sink: Tag) -> Result<u64, SpoolTrouble> {
+    /// Notes all that the sink holds for removal, which goes on between other requests.
+    fn begin_purge(&mut self, sink: Tag, done: Done<u64>) {
         let events = self.shared.ledger().account(sink).events;
         let streams = self.shared.ledger().states(sink);
         for state in streams {
             self.shared.remove(state.key, state.tail);
         }
-        self.remove_all()?;
-        Ok(events)
+        self.purges.push(Purge { sink, events, done });
     }
 
-    fn remove_all(&mut self) -> Result<(), SpoolTrouble> {
-        while !self.shared.removals().is_empty() {
-            let mut batch = Batch::default();
-            self.stage_removals(&mut batch);
-            self.commit(batch)?;
+    /// Answers purges that are done; where removing failed, all of them.
+    fn answer_purges(&mut self, removed: &Result<(), SpoolTrouble>) {
+        for purge in std::mem::take(&mut self.purges) {
+            let is_left = |key: &StreamKey| key.sink == purge.sink;
+            match removed {
+                Ok(()) if self.shared.removals().keys().any(is_left) => self.purges.push(purge),
+                outcome => {
+                    let _ = purge.done.send(outcome.clone().map(|()| purge.events));
+                }
+            }
         }
-        Ok(())
     }
 
     fn keep_house(&mut self) {
@@ -354,47 +387,83 @@ impl Writer {
             self.sweep_at = now + SWEEP;
             self.sweep();
         }
-        if self.may_give_back() && now >= self.last_write + SYNC {
-            self.give_back();
+        match self.giving_back {
+            GivingBack::No if self.give_back_at().is_none_or(|at| now < at) => {}
+            _ => self.give_back(),
         }
     }
 
-    /// Removes what has expired at the heads of streams.
+    /// Removes what has expired at the heads of streams; goes on soon where that is much.
     fn sweep(&mut self) {
         let streams: Vec<_> = self.shared.ledger().filled().collect();
+        let mut left = EXAMINED;
         for (key, stream) in streams {
-            let end = stream.tail.min(stream.head + EXAMINED);
+            let end = stream.tail.min(stream.head + left);
             let live = (stream.head..end).find(|index| !matches!(self.read(&key, *index), Ok(None)));
             let below = live.unwrap_or(end);
             if below > stream.head {
                 self.shared.remove(key, below);
             }
+            left -= below - stream.head;
+            if left == 0 {
+                self.sweep_at = Instant::now();
+                return;
+            }
         }
     }
 
-    fn may_give_back(&self) -> bool {
-        self.written >= GIVE_BACK && self.file.is_some() && self.shared.ledger().is_empty()
+    /// When to give disk space back: at once where much more was removed than is held, else when nothing is written for a
+    /// while.
+    fn give_back_at(&self) -> Option<Instant> {
+        self.file.as_ref()?;
+        if self.removed > self.shared.ledger().bytes() + REMOVED {
+            return Some(self.last_write);
+        }
+        self.changed.then(|| self.last_write + SYNC)
     }
 
-    /// Flushes an empty spool, and once that is done makes it small.
+    /// Takes the next step to make the files as small as what they hold.
     fn give_back(&mut self) {
+        let held = self.shared.ledger().bytes();
+        if self.giving_back == GivingBack::No && self.removed <= held + REMOVED {
+            self.changed = taken_bytes(&self.folder) > 2 * held + REST;
+            if !self.changed {
+                return;
+            }
+        }
         let Some(file) = self.file.take() else { return };
-        let done = if !self.flushing {
-            self.flushing = true;
-            file.flush().map(|()| Some(file))
-        } else if !file.is_flushed() {
-            Ok(Some(file))
-        } else {
-            self.written = 0;
-            file.give_back(&self.folder).map(|()| None)
-        };
-        match done {
+        match self.step_back(file) {
             Ok(file) => self.file = file,
             Err(reason) => {
                 self.fail(reason);
             }
         }
         let _ = self.file();
+    }
+
+    /// The database afterwards; none where it is to be opened again.
+    fn step_back(&mut self, mut file: File) -> Result<Option<File>, String> {
+        match self.giving_back {
+            GivingBack::No => {
+                self.changed = false;
+                self.removed = 0;
+                self.giving_back = GivingBack::Flushing;
+                file.flush()?;
+            }
+            GivingBack::Flushing if file.is_flushed() => {
+                self.giving_back = GivingBack::Compacting;
+                file.compact()?;
+            }
+            GivingBack::Compacting if file.is_compacted()? => {
+                self.giving_back = GivingBack::No;
+                if !self.changed {
+                    file.close_small(&self.folder)?;
+                    return Ok(None);
+                }
+            }
+            GivingBack::Flushing | GivingBack::Compacting => {}
+        }
+        Ok(Some(file))
     }
 
     /// The database, opened again where it failed.
@@ -415,7 +484,8 @@ impl Writer {
     /// Closes a database that is of no use any more.
     fn fail(&mut self, reason: String) -> SpoolTrouble {
         self.file = None;
-        self.flushing = false;
+        self.giving_back = GivingBack::No;
+        self.changed = true;
         self.retry_at = Instant::now() + RETRY;
         let trouble = self.disk(reason);
         self.tell(Some(trouble.clone()));
