@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use pilothouse_agent::config::{AmqpConfig, Config, HttpConfig, NatsConfig, NdjsonConfig, RouteBy, ShardCount};
-use pilothouse_agent::config::{SinkConfig, SpoolConfig, StagesConfig, WhenFull};
+use pilothouse_agent::config::{SinkConfig, SpoolConfig, StagesConfig, Unroutable, WhenFull};
 
 use crate::program;
 
@@ -132,9 +132,10 @@ fn sink(config: &SinkConfig) -> String {
                  timeout = {timeout}"
             )
         }
-        SinkConfig::Amqp(AmqpConfig { url, exchange, timeout, .. }) => {
+        SinkConfig::Amqp(AmqpConfig { url, exchange, unroutable, timeout, .. }) => {
             let (url, timeout) = (url.expose().as_str(), millis(*timeout));
-            format!("url = {url:?}\nexchange = {exchange:?}\ntimeout = {timeout}")
+            let unroutable = if *unroutable == Unroutable::Drop { "drop" } else { "hold" };
+            format!("url = {url:?}\nexchange = {exchange:?}\nunroutable = \"{unroutable}\"\ntimeout = {timeout}")
         }
         SinkConfig::Nats(NatsConfig { urls, stream, subject, timeout, .. }) => {
             let urls: Vec<&str> = urls.iter().map(|url| url.expose().as_str()).collect();
