@@ -185,6 +185,18 @@ fn a_purge_takes_one_sink_only() {
 }
 
 #[test]
+fn a_purge_takes_what_was_there_when_it_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    append(&spool, (0..20_000).map(|seq| message(0, seq)).collect());
+    let purged = spool.purge(sink());
+    let appended = spool.append(sink(), vec![message(0, 20_000)]);
+    assert_eq!(wait(appended), Ok(vec![Placed::At(20_000)]));
+    assert_eq!(wait(purged), Ok(20_000));
+    assert_eq!(seqs(&spool, 0), [20_000]);
+}
+
+#[test]
 fn what_is_too_old_is_left_out_and_counted_once() {
     let folder = tempfile::tempdir().unwrap();
     let interaction = EventKind::of(b"INTERACTION_CREATE");

@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 use super::*;
 
 const FOLDER: &str = "PILOTHOUSE_TEST_SPOOL";
-const ROUNDS: usize = 20;
 const SHARDS: u64 = 5;
 
-/// Appends records numbered from where the streams end, and prints the number of each that is confirmed. The child of the
-/// test below: nothing happens where it is not that.
+/// The child of [`a_killed_process_has_kept_what_it_confirmed`]; nothing without a folder.
+///
+/// Appends records numbered from where the streams end, and prints the number of each that is confirmed.
 #[test]
 fn child() {
     let Some(folder) = env::var_os(FOLDER) else { return };
@@ -74,7 +74,7 @@ fn a_killed_process_has_kept_what_it_confirmed() {
     let folder = tempfile::tempdir().unwrap();
     let mut random = fastrand::Rng::with_seed(7);
     let mut first = HashMap::new();
-    for round in 0..ROUNDS {
+    for round in 0..if is_full() { 40 } else { 12 } {
         let confirmed = run_and_kill(folder.path(), random.usize(1..4_000));
         let spool = open(folder.path());
         assert!(spool.set_aside().is_none(), "round {round}");

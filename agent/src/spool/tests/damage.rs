@@ -55,7 +55,7 @@ fn a_garbled_journal_gives_what_is_before() {
     let folder = tempfile::tempdir().unwrap();
     let lengths = written(folder.path());
     let (start, end) = (lengths[59], lengths[60]);
-    for offset in (0..end - start).step_by(7) {
+    for offset in (0..end - start).step_by(if is_full() { 1 } else { 19 }) {
         let copy = tempfile::tempdir().unwrap();
         copy_all(folder.path(), copy.path());
         garble(&journal(copy.path()), start + offset, &[0xa5; 5]);

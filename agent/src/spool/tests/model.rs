@@ -56,7 +56,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if is_full() { 200 } else { 16 }, ..ProptestConfig::default() })]
 
     #[test]
     fn the_spool_does_as_plain_lists_do(steps in steps()) {

@@ -93,7 +93,6 @@ fn a_queue_that_never_empties_stays_small() {
         remove(&spool, start.saturating_sub(BEHIND));
         most = most.max(taken_bytes(folder.path()));
     }
-    println!("{} MiB at most", most / MIB);
     assert!(most < 220 * MIB, "{} MiB at most", most / MIB);
     let left = (events - BEHIND - 1_000) / STREAMS;
     until(&spool, "removed", |status| status.events == BEHIND + 1_000);
