@@ -119,8 +119,8 @@ fn held(rows: &[ShardRow]) -> Option<Finding> {
     let held = ids(rows, |row| row.state == ShardState::Held)?;
     Some(Finding {
         severity: Severity::Warning,
-        text: format!("{} held: the bot confirms events more slowly than they come", shards(held.1)),
-        hint: Some("look at the sinks' queue and the bot's own load".to_owned()),
+        text: format!("{} held: events are confirmed more slowly than they come", shards(held.1)),
+        hint: Some("look at the sinks, the bot's own load and the disk of the spool".to_owned()),
         shards: held.0,
     })
 }
