@@ -105,6 +105,7 @@ async fn start() -> anyhow::Result<Sandbox> {
 async fn row(sandbox: Sandbox, way: Way, floor: Option<f64>, round: Duration) -> anyhow::Result<f64> {
     let data = TempDir::new()?;
     let mut config: Config = pilothouse_tests::config(&sandbox, &data, SHARDS);
+    config.listen = pilothouse_tests::free_address();
     config.gateway.identify_interval = Duration::from_millis(120);
     // At saturation the sockets are held: the spool has its own benchmark.
     config.spool.max_bytes = 0;
