@@ -157,18 +157,15 @@ async fn drain(spool: &Spool, most: &mut f64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Bytes that the folder takes when it has stopped to shrink.
+/// Bytes that the folder takes once they are given back, or after 20 s.
 fn settled(folder: &Path) -> anyhow::Result<u64> {
-    let mut last = taken(folder)?;
-    for _ in 0..10 {
-        std::thread::sleep(Duration::from_secs(2));
-        let now = taken(folder)?;
-        if now == last && now < 1 << 20 {
+    for _ in 0..100 {
+        if taken(folder)? < 1 << 20 {
             break;
         }
-        last = now;
+        std::thread::sleep(Duration::from_millis(200));
     }
-    Ok(last)
+    taken(folder)
 }
 
 fn taken(folder: &Path) -> anyhow::Result<u64> {
