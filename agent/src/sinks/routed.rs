@@ -1,7 +1,7 @@
 //! A sink of any kind: its routes, and which of them an event takes.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
 use pilothouse_shared::ids::GuildId;
@@ -22,19 +22,19 @@ pub(super) struct Routed<T> {
     kind: &'static str,
     route_by: RouteBy,
     routes: Vec<Rc<Route<T>>>,
-    owns: Seat,
+    seat: Seat,
     _tasks: JoinSet<()>,
 }
 
 impl<T: Transport> Routed<T> {
     /// Starts its routes, of which there is at least one. To be called within a `LocalSet`: they live on this thread.
-    pub(super) fn start(name: &str, kind: &'static str, route_by: RouteBy, routes: Vec<Route<T>>, owns: Seat) -> Self {
+    pub(super) fn start(name: &str, kind: &'static str, route_by: RouteBy, routes: Vec<Route<T>>, seat: Seat) -> Self {
         let routes: Vec<_> = routes.into_iter().map(Rc::new).collect();
         let mut tasks = JoinSet::new();
         for route in &routes {
             tasks.spawn_local(Rc::clone(route).run());
         }
-        Self { name: name.to_owned(), kind, route_by, routes, owns, _tasks: tasks }
+        Self { name: name.to_owned(), kind, route_by, routes, seat, _tasks: tasks }
     }
 
     fn route(&self, delivery: &Delivery) -> &Route<T> {
@@ -91,7 +91,7 @@ impl<T: Transport> Sink for Routed<T> {
     }
 
     fn resend(&self, letters: &[Letter]) -> LocalBoxFuture<'static, ()> {
-        let mine: Vec<&Letter> = letters.iter().filter(|letter| (self.owns.owns)(letter.shard)).collect();
+        let mine: Vec<&Letter> = letters.iter().filter(|letter| (self.seat.owns)(letter.shard)).collect();
         let lane = Lane::new(0, 0, "dead letters", 0, Progress::new());
         for (letter, seq) in mine.into_iter().zip(1..) {
             let delivery = letter.delivery();
@@ -100,7 +100,7 @@ impl<T: Transport> Sink for Routed<T> {
         }
         Box::pin(async move {
             while lane.outstanding() > 0 {
-                sleep(std::time::Duration::from_millis(20)).await;
+                sleep(Duration::from_millis(20)).await;
             }
         })
     }
