@@ -13,6 +13,7 @@ pub mod config;
 pub mod control;
 pub mod fleet;
 pub mod gateway;
+mod hash;
 pub mod pipeline;
 pub mod shard;
 pub mod sinks;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use crate::gateway::kind::EventKind;
+use crate::hash;
 use crate::pipeline::Origin;
 
 mod admission;
@@ -31,10 +32,7 @@ pub struct Tag(u64);
 impl Tag {
     /// The tag of a name.
     pub fn of(name: &str) -> Self {
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        Self(hash)
+        Self(hash::stable(name))
     }
 }
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Compression;
 use crate::gateway::guilds::{GuildChange, Guilds};
+use crate::hash;
 
 mod file;
 mod guilds;
@@ -71,11 +72,7 @@ pub struct SessionTag(u64);
 impl SessionTag {
     /// The tag of a session id; the same in every run.
     pub fn of(session_id: &str) -> Self {
-        // FNV-1a: std's hasher may differ between builds, and this one is kept on disk.
-        let hash = session_id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        Self(hash)
+        Self(hash::stable(session_id))
     }
 }
 
