@@ -1,7 +1,16 @@
 //! What the spool takes on disk.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use super::disk::taken_bytes;
 use super::*;
+
+/// These tests measure how the disk keeps up, which the others of them would slow down.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 const STREAMS: u64 = 50;
 const SIZE: usize = 2_000;
@@ -35,6 +44,7 @@ fn shrinks(folder: &Path, bytes: u64) {
 
 #[test]
 fn what_is_drained_is_given_back() {
+    let _alone = alone();
     const EVENTS: u64 = 20_000;
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
@@ -52,6 +62,7 @@ fn what_is_drained_is_given_back() {
 
 #[test]
 fn what_was_drained_before_a_restart_is_given_back() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     fill(&spool, 0, 10_000);
@@ -65,6 +76,7 @@ fn what_was_drained_before_a_restart_is_given_back() {
 /// One record in a hundred stays: no file is without one.
 #[test]
 fn a_few_that_stay_do_not_keep_the_others() {
+    let _alone = alone();
     const EVENTS: u64 = 20_000;
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
@@ -83,6 +95,7 @@ fn a_few_that_stay_do_not_keep_the_others() {
 /// A bot that is 24 MB behind and stays so.
 #[test]
 fn a_queue_that_never_empties_stays_small() {
+    let _alone = alone();
     const BEHIND: u64 = 12_000;
     let events = if is_full() { 1_000_000 } else { 150_000 };
     let folder = tempfile::tempdir().unwrap();
