@@ -127,8 +127,10 @@ impl File {
     }
 
     /// Whether all that was there when [`Self::flush`] was called is out of the journal.
-    pub(super) fn is_flushed(&self) -> bool {
-        self.events.sealed_memtable_count() == 0
+    pub(super) fn is_flushed(&self) -> Result<bool, String> {
+        // Tells of an error, after which nothing would be flushed any more.
+        guarded(|| self.database.persist(PersistMode::Buffer)).map_err(|err| describe(&err))?;
+        Ok(self.events.sealed_memtable_count() == 0)
     }
 
     /// Begins to take what was removed out of the files, in a thread of its own: a large spool takes it seconds.

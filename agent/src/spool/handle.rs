@@ -37,7 +37,7 @@ pub(super) struct Shared {
     ledger: Mutex<Ledger>,
     trouble: Mutex<Option<SpoolTrouble>>,
     removals: Mutex<HashMap<StreamKey, u64>>,
-    max_bytes: u64,
+    max_bytes: AtomicU64,
     refused: AtomicU64,
 }
 
@@ -61,6 +61,10 @@ impl Shared {
         is_first
     }
 
+    fn max_bytes(&self) -> u64 {
+        self.max_bytes.load(Ordering::Relaxed)
+    }
+
     /// Up to where each stream is to be removed; at most one entry a stream.
     pub(super) fn removals(&self) -> MutexGuard<'_, HashMap<StreamKey, u64>> {
         self.removals.lock().unwrap_or_else(PoisonError::into_inner)
@@ -81,7 +85,7 @@ impl Spool {
             ledger: Mutex::new(opened.ledger),
             trouble: Mutex::default(),
             removals: Mutex::default(),
-            max_bytes: limits.max_bytes,
+            max_bytes: limits.max_bytes.into(),
             refused: AtomicU64::new(0),
         });
         let mut writer = Writer::new(opened.file, folder, limits, Arc::clone(&shared));
@@ -148,10 +152,24 @@ impl Spool {
         self.ask(Command::Purge { sink, done }, answer)
     }
 
+    /// Goes by these limits from now on.
+    ///
+    /// # Errors
+    /// [`SpoolTrouble`] where the thread has too much to do or is gone.
+    pub fn set_limits(&self, limits: SpoolLimits) -> Result<(), SpoolTrouble> {
+        let max_bytes = limits.max_bytes;
+        self.queue().try_send(Command::Limits(limits)).map_err(|err| match err {
+            TrySendError::Full(_) => SpoolTrouble::Busy,
+            TrySendError::Disconnected(_) => SpoolTrouble::Closed,
+        })?;
+        self.0.shared.max_bytes.store(max_bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// State of a sink's part, without a wait for the disk.
     pub fn status(&self, sink: Tag) -> SpoolStatus {
         let account = self.0.shared.ledger().account(sink);
-        let full = account.full.then(|| SpoolTrouble::Full { held: account.bytes, limit: self.0.shared.max_bytes });
+        let full = account.full.then(|| SpoolTrouble::Full { held: account.bytes, limit: self.0.shared.max_bytes() });
         let trouble = self.0.shared.trouble().clone().or(full);
         SpoolStatus {
             events: account.events,

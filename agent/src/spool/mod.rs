@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
+use crate::config::{self, SpoolConfig};
 use crate::gateway::kind::EventKind;
 use crate::hash;
 use crate::pipeline::Origin;
@@ -156,6 +157,18 @@ pub struct SpoolLimits {
     pub when_full: WhenFull,
     /// When events are not worth delivering any more.
     pub expiry: Expiry,
+}
+
+impl SpoolLimits {
+    /// As configured.
+    pub fn of(config: &SpoolConfig) -> Self {
+        let SpoolConfig { max_bytes, reserve_bytes, when_full, max_age, ref expiry, .. } = *config;
+        let when_full = match when_full {
+            config::WhenFull::DropClass => WhenFull::DropClass,
+            config::WhenFull::Hold => WhenFull::Hold,
+        };
+        Self { max_bytes, reserve_bytes, when_full, expiry: Expiry { any: max_age, by_kind: expiry.clone() } }
+    }
 }
 
 impl Default for SpoolLimits {

@@ -35,7 +35,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Bytes on disk above twice what is held, after which a spool that rests gives them back.
 const REST: u64 = 4 << 20;
 /// Bytes removed above what is held, after which a spool that is written to gives them back.
-const REMOVED: u64 = 64 << 20;
+const REMOVED: u64 = 32 << 20;
 
 type Done<T> = oneshot::Sender<Result<T, SpoolTrouble>>;
 
@@ -45,6 +45,7 @@ pub(super) enum Command {
     Append { sink: Tag, records: Vec<NewRecord>, done: Done<Vec<Placed>> },
     Load { key: StreamKey, from: u64, max_records: usize, max_bytes: usize, done: Done<Loaded> },
     Purge { sink: Tag, done: Done<u64> },
+    Limits(SpoolLimits),
     Wake,
 }
 
@@ -127,6 +128,11 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.keep_house();
+            // Otherwise the files would grow for as long as compaction gets less of the machine than appends do.
+            while self.is_behind() {
+                std::thread::sleep(LOOK);
+                self.keep_house();
+            }
         }
         while !self.shared.removals().is_empty() && self.shared.trouble().is_none() {
             self.turn(std::iter::empty());
@@ -179,6 +185,7 @@ impl Writer {
                     let _ = self.commit(std::mem::take(&mut batch));
                     self.begin_purge(sink, done);
                 }
+                Command::Limits(limits) => self.limits = limits,
                 Command::Wake => {}
             }
         }
@@ -416,16 +423,26 @@ impl Writer {
     /// while.
     fn give_back_at(&self) -> Option<Instant> {
         self.file.as_ref()?;
-        if self.removed > self.shared.ledger().bytes() + REMOVED {
+        if self.owes() {
             return Some(self.last_write);
         }
         self.changed.then(|| self.last_write + SYNC)
     }
 
+    /// Whether much more was removed than is held.
+    fn owes(&self) -> bool {
+        self.removed > self.shared.ledger().bytes() + REMOVED
+    }
+
+    /// Whether as much as that was removed again before it was given back.
+    fn is_behind(&self) -> bool {
+        self.giving_back != GivingBack::No && self.owes()
+    }
+
     /// Takes the next step to make the files as small as what they hold.
     fn give_back(&mut self) {
-        let held = self.shared.ledger().bytes();
-        if self.giving_back == GivingBack::No && self.removed <= held + REMOVED {
+        if self.giving_back == GivingBack::No && !self.owes() {
+            let held = self.shared.ledger().bytes();
             self.changed = taken_bytes(&self.folder) > 2 * held + REST;
             if !self.changed {
                 return;
@@ -450,7 +467,7 @@ impl Writer {
                 self.giving_back = GivingBack::Flushing;
                 file.flush()?;
             }
-            GivingBack::Flushing if file.is_flushed() => {
+            GivingBack::Flushing if file.is_flushed()? => {
                 self.giving_back = GivingBack::Compacting;
                 file.compact()?;
             }

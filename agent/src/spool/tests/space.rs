@@ -97,7 +97,7 @@ fn a_few_that_stay_do_not_keep_the_others() {
 fn a_queue_that_never_empties_stays_small() {
     let _alone = alone();
     const BEHIND: u64 = 12_000;
-    let events = if is_full() { 1_000_000 } else { 150_000 };
+    let events = if is_full() { 1_000_000 } else { 180_000 };
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     let mut most = 0;
@@ -106,7 +106,9 @@ fn a_queue_that_never_empties_stays_small() {
         remove(&spool, start.saturating_sub(BEHIND));
         most = most.max(taken_bytes(folder.path()));
     }
-    assert!(most < 220 * MIB, "{} MiB at most", most / MIB);
+    // Twice what is held and 32 MiB, of which a second round may wait for the first, and the journal.
+    assert!(most < 280 * MIB, "{} MiB at most", most / MIB);
+    println!("{} MiB at most", most / MIB);
     let left = (events - BEHIND - 1_000) / STREAMS;
     until(&spool, "removed", |status| status.events == BEHIND + 1_000);
     assert_eq!(spool.streams(sink())[0].head, left);
