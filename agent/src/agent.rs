@@ -12,8 +12,8 @@ use pilothouse_shared::snapshot::{AgentRow, GenerationRow, IdentifyRow, ShardSta
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{self, Authorities, Compression, Config, ShardCount, SpoolConfig};
-use crate::control::{self, Control, token};
+use crate::config::{Authorities, Compression, Config, Loaded, ShardCount, Sources};
+use crate::control::{self, Control, Reach, token};
 use crate::fleet::local;
 use crate::fleet::permits::{Limits, PermitInput, Permits};
 use crate::fleet::placement::Placement;
@@ -23,7 +23,7 @@ use crate::gateway::session::{Generation, Timeouts};
 use crate::shard::Shards;
 use crate::shard::worker::{self, Plan, Sample, Start};
 use crate::sinks::{self, Seat, SinkFactory};
-use crate::spool::{self, Expiry, Spool, SpoolError, SpoolLimits};
+use crate::spool::{Spool, SpoolError, SpoolLimits};
 use crate::store::{Budget, Store, StoreError, StoreWriter, StoredSession};
 use crate::telemetry::clock::{now_ms, unix_ms};
 use crate::telemetry::process::Process;
@@ -81,6 +81,19 @@ impl Failure {
 /// # Errors
 /// Whatever keeps the agent from running.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+    run_from(Loaded { config, origins: BTreeMap::new() }, None, shutdown).await
+}
+
+/// The same, with a configuration that says where each value comes from, and is read anew from `sources` at each SIGHUP.
+///
+/// # Errors
+/// Whatever keeps the agent from running.
+pub async fn run_from(
+    loaded: Loaded,
+    sources: Option<Sources>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let config = loaded.config.clone();
     config.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
     let listener =
         TcpListener::bind(config.listen).await.map_err(|source| Failure::Listen { address: config.listen, source })?;
@@ -100,11 +113,22 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let max_unconfirmed = config.gateway.max_unconfirmed;
     let common = sinks::Common::open(&config.data_dir, &config.sinks, spool, config.spool.clone(), max_unconfirmed);
     let common = common.map_err(Failure::Sinks)?;
+    let jobs = store.jobs().to_vec();
     let running = start(&config, &info, store, &common)?;
-    let (snapshots, shards) = (running.snapshots.clone(), running.shards.clone());
-    let (permits, letters) = (running.permits.clone(), common.dead_letters());
-    let control = Control::new(&config.name, &config.fleet, token, snapshots, shards, permits, letters);
+    let reach = Reach {
+        snapshots: running.snapshots.clone(),
+        shards: running.shards.clone(),
+        permits: running.permits.clone(),
+        dead_letters: common.dead_letters().to_vec(),
+        spool: common.spool().cloned(),
+        store: running.store,
+        jobs,
+    };
+    let control = Arc::new(Control::new(loaded, token, reach));
     let mut background = running.background;
+    if let Some(sources) = sources {
+        background.push(tokio::spawn(control::reread_at_hangup(Arc::clone(&control), sources)));
+    }
     background.push(tokio::spawn(refresh(config.clone(), running.permits)));
     let (stop, stopping) = watch::channel(false);
     let answering = tokio::spawn(control::serve(listener, control, stopped(stopping)));
@@ -144,6 +168,7 @@ struct Running {
     shards: Shards,
     snapshots: Snapshots,
     permits: mpsc::Sender<PermitInput>,
+    store: StoreWriter,
 }
 
 /// Asks Discord for its limits now and then: `max_concurrency` may change, and others may spend the same budget.
@@ -164,17 +189,10 @@ async fn refresh(config: Config, permits: mpsc::Sender<PermitInput>) {
 
 /// The sinks' queues on disk, unless the configuration forgoes them.
 fn open_spool(config: &Config) -> Result<Option<Spool>, Failure> {
-    let SpoolConfig { max_bytes, reserve_bytes, when_full, max_age, ref expiry, .. } = config.spool;
-    if max_bytes == 0 || config.sinks.is_empty() {
+    if config.spool.max_bytes == 0 || config.sinks.is_empty() {
         return Ok(None);
     }
-    let when_full = match when_full {
-        config::WhenFull::DropClass => spool::WhenFull::DropClass,
-        config::WhenFull::Hold => spool::WhenFull::Hold,
-    };
-    let expiry = Expiry { any: max_age, by_kind: expiry.clone() };
-    let limits = SpoolLimits { max_bytes, reserve_bytes, when_full, expiry };
-    Ok(Some(Spool::open(&config.data_dir.join("spool"), limits)?))
+    Ok(Some(Spool::open(&config.data_dir.join("spool"), SpoolLimits::of(&config.spool))?))
 }
 
 fn start(config: &Config, info: &SessionInfo, mut store: Store, common: &sinks::Common) -> Result<Running, Failure> {
@@ -215,9 +233,15 @@ fn start(config: &Config, info: &SessionInfo, mut store: Store, common: &sinks::
     let (row, identify) = watch::channel(IdentifyRow::default());
     let fleet = tokio::spawn(local::run(permits, permit_inbox, shards.clone(), store.clone(), row));
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
-    let sampler =
-        tokio::spawn(sampler::run(about(config, &generation), samples, identify, store, common.clone(), publish));
-    Ok(Running { workers, background: vec![fleet, sampler], shards, snapshots, permits: to_fleet })
+    let sampler = tokio::spawn(sampler::run(
+        about(config, &generation),
+        samples,
+        identify,
+        store.clone(),
+        common.clone(),
+        publish,
+    ));
+    Ok(Running { workers, background: vec![fleet, sampler], shards, snapshots, permits: to_fleet, store })
 }
 
 /// What every worker is made from.

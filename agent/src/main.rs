@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgMatches, Command};
 use pilothouse_agent::agent;
 use pilothouse_agent::config::keys::KEYS;
-use pilothouse_agent::config::{self, Config, Loaded, Problems, Sources, render};
+use pilothouse_agent::config::{self, Loaded, Problems, Sources, render};
 use pilothouse_agent::telemetry::logs;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().expect("nothing installs a provider before main");
     let matches = cli().get_matches();
     let exit = match matches.subcommand() {
-        Some(("run", flags)) => load(flags).and_then(|loaded| run(loaded.config)),
+        Some(("run", flags)) => load(flags).and_then(|loaded| run(loaded, sources(flags))),
         Some(("config", matches)) => configuration(matches),
         _ => unreachable!("clap demands a subcommand"),
     };
@@ -103,11 +103,14 @@ fn flags() -> Vec<Arg> {
 }
 
 fn load(matches: &ArgMatches) -> Result<Loaded, Exit> {
+    Ok(config::load(&sources(matches))?)
+}
+
+fn sources(matches: &ArgMatches) -> Sources {
     let given = |flag: &str| matches.get_one::<String>(flag).cloned();
     let flags = KEYS.iter().filter_map(|key| Some((key.flag?.to_owned(), given(key.flag?)?)));
     let env = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-    let sources = Sources { file: given("config").map(Into::into), env: env.collect(), flags: flags.collect() };
-    Ok(config::load(&sources)?)
+    Sources { file: given("config").map(Into::into), env: env.collect(), flags: flags.collect() }
 }
 
 fn configuration(matches: &ArgMatches) -> Result<(), Exit> {
@@ -123,14 +126,15 @@ fn configuration(matches: &ArgMatches) -> Result<(), Exit> {
     Ok(())
 }
 
-fn run(mut config: Config) -> Result<(), Exit> {
-    let _logs = logs::start(&config).map_err(Exit::cannot_run)?;
+fn run(mut loaded: Loaded, sources: Sources) -> Result<(), Exit> {
+    let config = &mut loaded.config;
+    let _logs = logs::start(config).map_err(Exit::cannot_run)?;
     config.open_files = limits::raise_open_files();
     let runtime = runtime::Builder::new_multi_thread().worker_threads(2).thread_name("agent").enable_all().build();
     let runtime = runtime.map_err(Exit::cannot_run)?;
     let ended = runtime.block_on(async {
         let shutdown = shutdown().map_err(Exit::cannot_run)?;
-        let ended = Box::pin(agent::run(config, shutdown)).await;
+        let ended = Box::pin(agent::run_from(loaded, Some(sources), shutdown)).await;
         ended.map_err(|failure| Exit { code: failure.exit_code(), ..Exit::cannot_run(failure) })
     });
     runtime.shutdown_background();

@@ -15,7 +15,7 @@ use crate::address::{Address, Token};
 use crate::app;
 use crate::link::Peer;
 use crate::model::Look;
-use crate::plain::{self, Failure, Output, Question};
+use crate::plain::{self, Failure, Output, Question, Told};
 use crate::theme::Depth;
 
 const EXIT_CODES: &str = "Exit codes:
@@ -75,10 +75,38 @@ pub enum Ask {
         #[arg(long, short, value_enum, default_value_t)]
         output: Output,
     },
-    /// Run a command line, as behind `:` in the terminal: exec "restart 3"
+    /// Run a command line, as behind `:` in the terminal: exec "restart 3". What changes something is shown and asked about
     Exec {
         /// The line
         line: String,
+        /// Do it without asking
+        #[arg(long, short)]
+        yes: bool,
+        /// A name of yours for this change: with the same one it is not done twice
+        #[arg(long, requires = "yes")]
+        key: Option<String>,
+        /// Why, for those who read it later
+        #[arg(long)]
+        reason: Option<String>,
+        /// How to write the answer
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Tell what a command line would do, and the id that `apply` takes
+    Plan {
+        /// The line
+        line: String,
+        /// How to write it
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Do what a plan says
+    Apply {
+        /// The plan's id
+        plan: String,
+        /// Why, for those who read it later
+        #[arg(long)]
+        reason: Option<String>,
         /// How to write the answer
         #[arg(long, short, value_enum, default_value_t)]
         output: Output,
@@ -94,6 +122,9 @@ pub enum Ask {
 fn default_agent() -> String {
     format!("ws://{}", wire::DEFAULT_LISTEN)
 }
+
+/// Exit code of a change that was shown only.
+const NOT_DONE: u8 = 5;
 
 /// Runs what the arguments ask for.
 pub fn run() -> ExitCode {
@@ -121,7 +152,17 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
     let question = cli.ask.as_ref().and_then(|ask| question(ask).transpose()).transpose()?;
     let runtime = runtime()?;
     if let Some((question, output)) = question {
-        return Ok(outcome(runtime.block_on(plain::run(&peer, &question, output))));
+        let told = runtime.block_on(plain::run(&peer, &question, output));
+        return Ok(match (told, &cli.ask) {
+            (Ok(Told::Plan(plan)), Some(Ask::Exec { reason, .. })) => {
+                if !agrees(&plan) {
+                    return Ok(ExitCode::from(NOT_DONE));
+                }
+                let apply = Question::Apply { plan, reason: reason.clone() };
+                outcome(runtime.block_on(plain::run(&peer, &apply, output)))
+            }
+            (told, _) => outcome(told),
+        });
     }
     need_terminal("`pilothouse status`, `pilothouse shards` or `pilothouse exec \"LINE\"`")?;
     let code = runtime.block_on(app::run(peer, options(cli)))?;
@@ -134,6 +175,18 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(1).thread_name("console-link").enable_all();
     builder.build().context("the runtime cannot be started")
+}
+
+/// Asks on the terminal; where there is none, says how else to go on.
+fn agrees(plan: &str) -> bool {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        complain(format_args!("nothing was done: `pilothouse apply {plan}` does it, `exec --yes` does not ask"));
+        return false;
+    }
+    let _gone = write!(std::io::stderr(), "Do it? [y/N] ");
+    let mut answer = String::new();
+    let _gone = std::io::stdin().read_line(&mut answer);
+    matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
 fn need_terminal(instead: &str) -> anyhow::Result<()> {
@@ -164,17 +217,27 @@ fn question(ask: &Ask) -> anyhow::Result<Option<(Question, Output)>> {
     Ok(match ask {
         Ask::Status { output } => Some((Question::Status, *output)),
         Ask::Shards { shards, output } => Some((Question::Shards(shards.clone()), *output)),
-        Ask::Exec { line, output } => Some((Question::Exec(Command::parse(line)?), *output)),
+        Ask::Exec { line, yes: false, output, .. } | Ask::Plan { line, output } => {
+            Some((Question::Exec(Command::parse(line)?), *output))
+        }
+        Ask::Exec { line, key, reason, output, .. } => {
+            let (command, key, reason) = (Command::parse(line)?, key.clone(), reason.clone());
+            let asked = Question::Do { command, key, reason };
+            Some((asked, *output))
+        }
+        Ask::Apply { plan, reason, output } => {
+            Some((Question::Apply { plan: plan.clone(), reason: reason.clone() }, *output))
+        }
         #[cfg(feature = "demo")]
         Ask::Demo(_) => None,
         Ask::DebugPanic => None,
     })
 }
 
-fn outcome(answer: Result<bool, Failure>) -> ExitCode {
+fn outcome(answer: Result<Told, Failure>) -> ExitCode {
     let (failure, code) = match answer {
-        Ok(true) => return ExitCode::SUCCESS,
-        Ok(false) => return ExitCode::from(1),
+        Ok(Told::Done | Told::Plan(_)) => return ExitCode::SUCCESS,
+        Ok(Told::Refused) => return ExitCode::from(1),
         // Whoever reads the pipe has enough.
         Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
         Err(failure @ Failure::Unreachable(_)) => (failure, 3),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use pilothouse_shared::command::Command;
+use pilothouse_shared::plan::Plan;
 use pilothouse_shared::selector::Selector;
 use pilothouse_shared::snapshot::{Overview, ShardRow, ShardState};
 use pilothouse_shared::wire::{FromAgent, Subscription, ToAgent};
@@ -38,8 +39,24 @@ pub enum Question {
     Status,
     /// The rows of these shards.
     Shards(Selector),
-    /// A line of the grammar.
+    /// A line of the grammar; what changes something is answered with its plan.
     Exec(Command),
+    /// The same, done at once.
+    Do {
+        /// The command.
+        command: Command,
+        /// The asker's own name for the change, so that it is not done twice.
+        key: Option<String>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// What a plan says.
+    Apply {
+        /// The plan's id.
+        plan: String,
+        /// Why.
+        reason: Option<String>,
+    },
 }
 
 /// Why there is no answer; each has an exit code of its own.
@@ -60,11 +77,11 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// For what waits for Discord.
 const LONG_LIMIT: Duration = Duration::from_secs(80);
 
-/// Asks and writes the answer; tells whether what was asked was done.
+/// Asks and writes the answer; tells what became of it.
 ///
 /// # Errors
 /// Why there is no answer.
-pub async fn run(peer: &Peer, question: &Question, output: Output) -> Result<bool, Failure> {
+pub async fn run(peer: &Peer, question: &Question, output: Output) -> Result<Told, Failure> {
     let limit = match question {
         Question::Exec(command) if command.takes_long() => LONG_LIMIT,
         _ => LIMIT,
@@ -77,13 +94,29 @@ pub async fn run(peer: &Peer, question: &Question, output: Output) -> Result<boo
         Answer::Shards(rows, now) => shards(&mut out, &rows, now, output)?,
         Answer::Result(ok, text) => {
             result(&mut out, ok, &text, output)?;
-            return Ok(ok);
+            return Ok(if ok { Told::Done } else { Told::Refused });
+        }
+        Answer::Plan(plan) => {
+            self::plan(&mut out, &plan, output)?;
+            return Ok(Told::Plan(plan.id));
         }
     }
-    Ok(true)
+    Ok(Told::Done)
+}
+
+/// What was answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// What was asked for.
+    Done,
+    /// It was not done.
+    Refused,
+    /// What would be done; this applies it.
+    Plan(String),
 }
 
 enum Answer {
+    Plan(Plan),
     Status(Box<Overview>),
     Shards(Vec<ShardRow>, u64),
     Result(bool, String),
@@ -100,7 +133,14 @@ async fn ask(peer: &Peer, question: &Question) -> Result<Answer, Failure> {
     let broken =
         |error: tokio_tungstenite::tungstenite::Error| Failure::Unreachable(format!("the link broke: {error}"));
     let frame = match question {
-        Question::Exec(command) => ToAgent::Command { id: 1, line: command.to_string() },
+        Question::Exec(command) => {
+            ToAgent::Command { id: 1, line: command.to_string(), yes: false, key: None, reason: None }
+        }
+        Question::Do { command, key, reason } => {
+            let (key, reason) = (key.clone(), reason.clone());
+            ToAgent::Command { id: 1, line: command.to_string(), yes: true, key, reason }
+        }
+        Question::Apply { plan, reason } => ToAgent::Apply { id: 1, plan: plan.clone(), reason: reason.clone() },
         Question::Status => ToAgent::Subscribe(Subscription { overview: true, ..Subscription::default() }),
         Question::Shards(_) => {
             ToAgent::Subscribe(Subscription { overview: true, shards: true, ..Subscription::default() })
@@ -139,7 +179,8 @@ impl Gathered {
                 self.rows.extend(rows);
                 self.whole = !more;
             }
-            (FromAgent::Result { ok, text, .. }, Question::Exec(_)) => return Ok(Some(Answer::Result(ok, text))),
+            (FromAgent::Result { ok, text, .. }, _) => return Ok(Some(Answer::Result(ok, text))),
+            (FromAgent::Plan { plan, .. }, _) => return Ok(Some(Answer::Plan(plan))),
             (FromAgent::Bye { reason, retry }, _) => return Err(Down { reason, refused: !retry, retry }.into()),
             _ => {}
         }
@@ -261,6 +302,20 @@ fn result(out: &mut impl Write, ok: bool, text: &str, output: Output) -> io::Res
         Output::Csv => {
             csv(out, ["ok".to_owned(), "text".to_owned()].into_iter())?;
             csv(out, [ok.to_string(), text.to_owned()].into_iter())
+        }
+    }
+}
+
+fn plan(out: &mut impl Write, plan: &Plan, output: Output) -> io::Result<()> {
+    match output {
+        Output::Table => plan.to_string().lines().try_for_each(|line| writeln!(out, "{}", format::clean(line))),
+        Output::Json | Output::Ndjson => line(out, &json!({"ok": true, "plan": plan})),
+        Output::Csv => {
+            csv(out, ["plan", "line", "effect", "shards", "guilds", "identifies"].into_iter().map(str::to_owned))?;
+            plan.steps.iter().try_for_each(|step| {
+                let counts = [u64::from(step.shards), step.guilds, u64::from(step.identifies)].map(|n| n.to_string());
+                csv(out, [plan.id.clone(), step.line.clone(), step.effect.clone()].into_iter().chain(counts))
+            })
         }
     }
 }

@@ -115,8 +115,16 @@ async fn scripts_get_answers_and_exit_codes() {
     );
     let shards = pilothouse(address, fake::TOKEN, &["shards", "3,290-299", "--output", "csv"]).await;
     assert_eq!(words(&shards.stdout).lines().count(), 12, "{}", words(&shards.stdout));
-    let done = pilothouse(address, fake::TOKEN, &["exec", "restart 3"]).await;
+    let done = pilothouse(address, fake::TOKEN, &["exec", "restart 3", "--yes"]).await;
     assert!(done.status.success() && words(&done.stdout).starts_with("restarting"));
+    let shown = pilothouse(address, fake::TOKEN, &["exec", "restart 3"]).await;
+    assert_eq!(shown.status.code(), Some(5), "{}", words(&shown.stderr));
+    assert!(words(&shown.stdout).starts_with("restart 3: does something"), "{}", words(&shown.stdout));
+    assert!(words(&shown.stderr).contains("pilothouse apply restart 3"), "{}", words(&shown.stderr));
+    let planned = pilothouse(address, fake::TOKEN, &["plan", "restart 3", "-o", "json"]).await;
+    assert!(planned.status.success() && words(&planned.stdout).contains("\"identifies\":1"));
+    let applied = pilothouse(address, fake::TOKEN, &["apply", "restart 3"]).await;
+    assert!(applied.status.success() && words(&applied.stdout).starts_with("restarting"));
     let codes = [
         (fake::TOKEN, vec!["exec", "restart 999"], 1, "shards 0 to 299"),
         (fake::TOKEN, vec!["exec", "restrat 3"], 2, "restart"),

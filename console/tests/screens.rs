@@ -109,6 +109,24 @@ impl Desk {
         rows(&self.draw()).join("\n")
     }
 
+    /// The agent answers the last command with its plan.
+    fn plan(&mut self) {
+        let asked = self.sent.iter().rev().find_map(|frame| match frame {
+            ToAgent::Command { id, line, yes: false, .. } => Some((*id, line.clone())),
+            _ => None,
+        });
+        let (id, line) = asked.expect("a command was sent");
+        self.frame(FromAgent::Plan { id, plan: fleet::plan(&self.fleet, &line) });
+    }
+
+    /// The plan that was applied last, and why.
+    fn applied(&self) -> Option<(&str, Option<&str>)> {
+        self.sent.iter().rev().find_map(|frame| match frame {
+            ToAgent::Apply { plan, reason, .. } => Some((plan.as_str(), reason.as_deref())),
+            _ => None,
+        })
+    }
+
     fn last_command(&self) -> Option<&str> {
         self.sent.iter().rev().find_map(|frame| match frame {
             ToAgent::Command { line, .. } => Some(line.as_str()),
@@ -268,37 +286,63 @@ fn typing() {
 fn questions() {
     let mut desk = Desk::linked((80, 24), 64, Role::Admin);
     desk.keys("2r");
+    desk.plan();
     insta::assert_snapshot!("question-one", desk.text());
-    desk.key(Key::Esc);
-    desk.keys(":restart state=active");
-    desk.key(Key::Enter);
-    insta::assert_snapshot!("question-many", desk.text());
+    for (line, name) in [(":close 3-5 --code 4000", "question-many"), (":restart *", "question-fleet")] {
+        desk.key(Key::Esc);
+        desk.keys(line);
+        desk.key(Key::Enter);
+        desk.plan();
+        insta::assert_snapshot!(name, desk.text());
+    }
 }
 
 #[test]
 fn the_key_that_asks_cannot_agree() {
     let mut desk = Desk::linked((80, 24), 64, Role::Admin);
     desk.keys("2rrrr");
+    desk.plan();
     desk.key(Key::Enter);
-    assert_eq!(desk.last_command(), None, "the focus is on Cancel");
+    assert_eq!(desk.applied(), None, "the focus is on Cancel");
     desk.keys("r");
+    desk.plan();
     desk.key(Key::Tab);
     desk.key(Key::Enter);
-    assert_eq!(desk.last_command(), Some("restart 0"));
+    assert_eq!(desk.applied(), Some(("restart 0", None)));
 }
 
 #[test]
-fn several_shards_need_their_number() {
+fn the_more_shards_the_more_it_takes_to_agree() {
     let mut desk = Desk::linked((80, 24), 64, Role::Operator);
     desk.keys(":close 3-5 --code 4000");
     desk.key(Key::Enter);
+    desk.plan();
     desk.key(Key::Enter);
     desk.keys("33");
     desk.key(Key::Enter);
-    assert_eq!(desk.last_command(), None);
+    assert_eq!(desk.applied(), None);
     desk.key(Key::Backspace);
     desk.key(Key::Enter);
-    assert_eq!(desk.last_command(), Some("close 3-5 --code 4000"));
+    assert_eq!(desk.applied(), Some(("close 3-5 --code 4000", None)));
+    desk.keys(":restart *");
+    desk.key(Key::Enter);
+    desk.plan();
+    desk.keys("prod");
+    desk.key(Key::Enter);
+    assert_eq!(desk.applied(), Some(("close 3-5 --code 4000", None)));
+    desk.keys(" stuck");
+    desk.key(Key::Enter);
+    assert_eq!(desk.applied(), Some(("restart *", Some("stuck"))));
+}
+
+#[test]
+fn a_plan_that_comes_while_something_else_goes_on_asks_nothing() {
+    let mut desk = Desk::linked((80, 24), 64, Role::Admin);
+    desk.keys("2r?");
+    desk.plan();
+    assert!(!desk.text().contains("Cancel"));
+    desk.key(Key::Esc);
+    assert!(desk.text().contains("too late"), "{}", desk.text());
 }
 
 #[test]
@@ -380,8 +424,6 @@ fn the_agent_is_asked_only_for_what_is_shown() {
 fn a_command_without_an_answer_is_told() {
     let mut desk = Desk::linked((80, 24), 64, Role::Admin);
     desk.keys("2r");
-    desk.key(Key::Tab);
-    desk.key(Key::Enter);
     desk.link(LinkEvent::Down { reason: "gone".into(), wait_ms: Some(9_000) });
     assert!(desk.text().contains("no answer to \"restart 0\""));
     desk.keys("r");

@@ -116,6 +116,32 @@ pub enum Command {
         /// on or off
         switch: Switch,
     },
+    /// Tell what was done lately and how it ended, or one job in full
+    Job {
+        /// Which job, by its number
+        number: Option<u64>,
+    },
+    /// Tell settings, where each value comes from, and whether it can change while the agent runs
+    Get {
+        /// Which setting, or a beginning of names such as spool
+        #[arg(value_parser = setting_name)]
+        key: Option<String>,
+    },
+    /// Change a setting until the agent restarts
+    Set {
+        /// Which setting
+        #[arg(value_parser = setting_name)]
+        key: String,
+        /// Its new value
+        #[arg(allow_hyphen_values = true, value_parser = setting_value)]
+        value: String,
+    },
+    /// Change what is logged, until the agent restarts
+    Log {
+        /// error, warn, info, debug, trace, off, or directives TARGET=LEVEL with commas between them
+        #[arg(value_parser = setting_value)]
+        level: String,
+    },
     /// Send any payload on a shard: a JSON object to the end of the line
     Send {
         /// Which shard
@@ -256,8 +282,9 @@ impl Command {
         match self {
             Self::Restart { .. } | Self::Close { .. } | Self::Presence { .. } | Self::Voice(_) => true,
             Self::Identify(_) | Self::Send { .. } | Self::Sink { .. } | Self::Stage { .. } => true,
+            Self::Set { .. } | Self::Log { .. } => true,
             Self::Dead { what, .. } => *what != Letters::List,
-            Self::Status | Self::Shards { .. } | Self::Explain { .. } => false,
+            Self::Status | Self::Shards { .. } | Self::Explain { .. } | Self::Job { .. } | Self::Get { .. } => false,
             // They ask Discord, and the bot gets the answers.
             Self::Soundboard { .. } | Self::ChannelInfo { .. } | Self::Members { .. } => false,
         }
@@ -266,11 +293,31 @@ impl Command {
     /// The role it takes.
     pub fn role(&self) -> Role {
         match self {
-            Self::Status | Self::Shards { .. } | Self::Explain { .. } => Role::Viewer,
+            Self::Status | Self::Shards { .. } | Self::Explain { .. } | Self::Job { .. } => Role::Viewer,
+            Self::Get { .. } => Role::Viewer,
             Self::Dead { what: Letters::List, .. } => Role::Viewer,
             Self::Send { .. } => Role::Admin,
             _ => Role::Operator,
         }
+    }
+
+    /// The shards that it names by a selector.
+    pub fn shards(&self) -> Option<&Selector> {
+        match self {
+            Self::Shards { shards }
+            | Self::Restart { shards, .. }
+            | Self::Close { shards, .. }
+            | Self::Presence { shards, .. } => Some(shards),
+            _ => None,
+        }
+    }
+
+    /// The same command for these shards, where it names shards by a selector.
+    pub fn with_shards(mut self, ids: &[u32]) -> Self {
+        if let Self::Restart { shards, .. } | Self::Close { shards, .. } | Self::Presence { shards, .. } = &mut self {
+            *shards = Selector::of(ids);
+        }
+        self
     }
 
     /// Whether its answer waits for Discord: for members of a large guild a minute or more.
@@ -324,6 +371,12 @@ impl fmt::Display for Command {
                 write!(out, "{users}{}", flag(*presences, " --presences"))
             }
             Self::Stage { stage, switch } => write!(out, "stage {stage} {}", name(*switch)),
+            Self::Job { number: None } => out.write_str("job"),
+            Self::Job { number: Some(number) } => write!(out, "job {number}"),
+            Self::Get { key: None } => out.write_str("get"),
+            Self::Get { key: Some(key) } => write!(out, "get {}", word(key)),
+            Self::Set { key, value } => write!(out, "set {} {}", word(key), word(value)),
+            Self::Log { level } => write!(out, "log {}", word(level)),
             Self::Send { shard, json } => write!(out, "send {shard} {json}"),
         }
     }
@@ -366,6 +419,17 @@ fn is_plain(text: &str) -> bool {
 fn json_object(text: &str) -> Result<String, String> {
     let parsed = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text);
     parsed.map(|_| text.trim().to_owned()).map_err(|error| format!("a payload is a JSON object: {error}"))
+}
+
+fn setting_name(text: &str) -> Result<String, String> {
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_');
+    let named = !text.is_empty() && text.chars().all(is_name);
+    if named { Ok(text.to_owned()) } else { Err("settings are named like gateway.max_unconfirmed".to_owned()) }
+}
+
+/// Two dashes alone are clap's.
+fn setting_value(text: &str) -> Result<String, String> {
+    if text == "--" { Err("no setting can be --".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 /// Clap's report without its heading, usage block and hints: one or two lines for a status line.
@@ -444,6 +508,13 @@ mod tests {
             "sink \"bot-2\" drain",
             "dead http list",
             "dead http resend",
+            "job",
+            "job 17",
+            "get",
+            "get stages.drop",
+            "set stages.drop PRESENCE_UPDATE,TYPING_START",
+            "set gateway.max_unconfirmed 512",
+            "log info,pilothouse_agent::shard=debug",
             "send 3 {\"op\": 43, \"d\": {\"guild_id\": \"it's 7\"}}",
         ] {
             assert_eq!(Command::parse(line).expect(line).to_string(), line);
@@ -494,6 +565,10 @@ mod tests {
             ("dead http list", false, Role::Viewer),
             ("dead http resend", true, Role::Operator),
             ("stage drop on", true, Role::Operator),
+            ("job", false, Role::Viewer),
+            ("get", false, Role::Viewer),
+            ("set log.level info", true, Role::Operator),
+            ("log debug", true, Role::Operator),
             ("send 3 {\"op\":4}", true, Role::Admin),
         ] {
             let command = Command::parse(line).expect(line);

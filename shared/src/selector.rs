@@ -48,6 +48,12 @@ impl Selector {
         Self { terms: vec![Term::Range(id, id)] }
     }
 
+    /// These shards, by their numbers; `ids` is ascending.
+    pub fn of(ids: &[u32]) -> Self {
+        let ranges = ids.chunk_by(|one, next| one + 1 == *next);
+        Self { terms: ranges.map(|range| Term::Range(range[0], range[range.len() - 1])).collect() }
+    }
+
     /// Whether the shard of `row` is named.
     pub fn matches(&self, row: &ShardRow) -> bool {
         self.terms.iter().any(|term| term.matches(row))
@@ -165,6 +171,12 @@ mod tests {
         for text in ["4", "4-9", "state=fatal", "agent=eu-2", "lag>300ms", "9,10"] {
             assert!(!text.parse::<Selector>().expect(text).matches(&active), "{text}");
         }
+    }
+
+    #[test]
+    fn shards_by_their_numbers_are_ranges() {
+        assert_eq!(Selector::of(&[3]), Selector::shard(3));
+        assert_eq!(Selector::of(&[0, 1, 2, 5, 7, 8]).to_string(), "0-2,5,7-8");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::Plan;
 use crate::snapshot::{Overview, ShardDetail, ShardRow, ShardState};
 
 /// Version of the protocol. An agent refuses a console of another version with both numbers.
@@ -29,12 +30,31 @@ pub enum ToAgent {
     },
     /// Replaces what this console is told: only what its view shows.
     Subscribe(Subscription),
-    /// Asks for something in the grammar of [`crate::command`].
+    /// Asks for something in the grammar of [`crate::command`]. What changes something is answered with its plan.
     Command {
         /// Chosen by the console; comes back with the answer.
         id: u64,
         /// The command as a line.
         line: String,
+        /// Do what changes something at once, without asking with a plan.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        yes: bool,
+        /// A name of the sender's own for this change: sent again with it, it is not done again but answered again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// Why, for those who read it later; at most 200 characters are kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Does what a plan says. Sent again it is answered again, also over another link.
+    Apply {
+        /// Chosen by the console; comes back with the answer.
+        id: u64,
+        /// The plan's id.
+        plan: String,
+        /// Why, for those who read it later; at most 200 characters are kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
 }
 
@@ -93,7 +113,23 @@ pub enum FromAgent {
     },
     /// One shard in depth.
     Detail(Box<ShardDetail>),
-    /// Answer to a command.
+    /// Answer to a command that changes something: what it would do.
+    Plan {
+        /// The command's id.
+        id: u64,
+        /// What is done once it is applied.
+        plan: Plan,
+    },
+    /// How far the steps of a change have come, where it has several.
+    Progress {
+        /// Id of the command or of what applied the plan.
+        id: u64,
+        /// Steps that are done.
+        done: u32,
+        /// Steps in all.
+        of: u32,
+    },
+    /// Answer to a command, or to what applied a plan.
     Result {
         /// The command's id.
         id: u64,

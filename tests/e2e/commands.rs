@@ -49,7 +49,7 @@ impl Rig {
         let answer = reqwest::Client::new()
             .post(&self.url)
             .bearer_auth(&self.token)
-            .body(json!({"line": line}).to_string())
+            .body(json!({"line": line, "yes": true}).to_string())
             .send()
             .await
             .expect("the agent answers");

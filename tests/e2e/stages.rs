@@ -107,7 +107,7 @@ impl Rig {
     async fn run(&self, line: &str) -> String {
         let token = std::fs::read_to_string(self.data.path().join("console.token")).expect("the agent wrote its token");
         let request = reqwest::Client::new().post(format!("http://{}/v1/commands", self.config.listen));
-        let request = request.bearer_auth(token.trim()).body(json!({"line": line}).to_string());
+        let request = request.bearer_auth(token.trim()).body(json!({"line": line, "yes": true}).to_string());
         let answer = request.send().await.expect("the agent answers").text().await.expect("a body");
         let answer: Value = serde_json::from_str(&answer).expect("JSON");
         assert_eq!(answer["ok"], true, "{answer}");

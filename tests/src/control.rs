@@ -24,7 +24,10 @@ impl Control {
 
     /// Runs a command that must succeed: its answer.
     pub async fn done(&self, line: &str) -> String {
-        let request = self.client.post(format!("{}/v1/commands", self.address)).body(json!({"line": line}).to_string());
+        let request = self
+            .client
+            .post(format!("{}/v1/commands", self.address))
+            .body(json!({"line": line, "yes": true}).to_string());
         let answer: Value =
             serde_json::from_str(&self.answer(request).await.expect("the agent answers")).expect("JSON");
         assert_eq!(answer["ok"], true, "{line}: {answer}");

@@ -26,6 +26,8 @@ pub struct Key<T: 'static> {
     pub example: &'static str,
     /// Its value is never shown.
     pub secret: bool,
+    /// It can change while the agent runs.
+    pub live: bool,
     /// Takes the value over.
     pub set: fn(&mut T, &Raw) -> Result<(), Rejected>,
     /// The value in TOML; none where nothing is set.
@@ -43,7 +45,19 @@ impl<T> Key<T> {
         set: fn(&mut T, &Raw) -> Result<(), Rejected>,
         get: fn(&T) -> Option<String>,
     ) -> Self {
-        Self { name, env: None, flag: None, about, allowed, otherwise: None, example: "", secret: false, set, get }
+        Self {
+            name,
+            env: None,
+            flag: None,
+            about,
+            allowed,
+            otherwise: None,
+            example: "",
+            secret: false,
+            live: false,
+            set,
+            get,
+        }
     }
 
     pub(super) const fn env(self, variable: &'static str) -> Self {
@@ -56,6 +70,10 @@ impl<T> Key<T> {
 
     pub(super) const fn otherwise(self, words: &'static str, example: &'static str) -> Self {
         Self { otherwise: Some(words), example, ..self }
+    }
+
+    const fn live(self) -> Self {
+        Self { live: true, ..self }
     }
 
     pub(super) const fn secret(self) -> Self {
@@ -267,6 +285,7 @@ pub static KEYS: &[Agent] = &[
         },
         |config| Some(quoted(&config.log.level)),
     )
+    .live()
     .env("PILOTHOUSE_LOG")
     .flag("log"),
     Agent::new(
@@ -335,14 +354,16 @@ pub static KEYS: &[Agent] = &[
         "a whole number from 1 to 1000000",
         |config, raw| put(&mut config.gateway.max_unconfirmed, raw.whole(1..=1_000_000)),
         |config| Some(config.gateway.max_unconfirmed.to_string()),
-    ),
+    )
+    .live(),
     Agent::new(
         "gateway.reserve_percent",
         "Percent of the day's identifies that are left to an operator.",
         "a whole number from 0 to 90",
         |config, raw| put(&mut config.gateway.reserve_percent, raw.whole(0..=90)),
         |config| Some(config.gateway.reserve_percent.to_string()),
-    ),
+    )
+    .live(),
     Agent::new(
         "gateway.presence",
         "The bot's presence when it identifies, as Discord's JSON.",
@@ -378,35 +399,40 @@ pub static KEYS: &[Agent] = &[
         SIZE,
         |config, raw| put(&mut config.spool.max_bytes, raw.bytes()),
         |config| Some(quoted_bytes(config.spool.max_bytes)),
-    ),
+    )
+    .live(),
     Agent::new(
         "spool.reserve",
         "Disk that stays free for others; below it nothing is spooled and sockets are held.",
         SIZE,
         |config, raw| put(&mut config.spool.reserve_bytes, raw.bytes()),
         |config| Some(quoted_bytes(config.spool.reserve_bytes)),
-    ),
+    )
+    .live(),
     Agent::new(
         "spool.when_full",
         "A spool nearly full. `drop_class`: presence and typing are dropped from 80 %, what can be asked for again from 95 %, counted; messages, interactions and the like never: their sockets are held. `hold`: nothing is dropped.",
         "drop_class or hold",
         |config, raw| put(&mut config.spool.when_full, raw.choice(&WHEN_FULL)),
         |config| named(&WHEN_FULL, config.spool.when_full),
-    ),
+    )
+    .live(),
     Agent::new(
         "spool.after",
         "An event that a sink has not confirmed after this time goes to its spool, with everything behind it.",
         DURATION,
         |config, raw| put(&mut config.spool.after, duration(raw)),
         |config| Some(quoted_duration(config.spool.after)),
-    ),
+    )
+    .live(),
     Agent::new(
         "spool.drain_rate",
         "Events a second by which a backlog shrinks, of each route and worker, so that a bot that returns is not drowned.",
         "a whole number from 1 to 1000000",
         |config, raw| put(&mut config.spool.drain_rate, raw.whole(1..=1_000_000)),
         |config| Some(config.spool.drain_rate.to_string()),
-    ),
+    )
+    .live(),
     Agent::new(
         "spool.max_age",
         "Older events are not delivered from the spool, but counted as expired. 0s: they are, however old.",
@@ -417,7 +443,8 @@ pub static KEYS: &[Agent] = &[
             Ok(())
         },
         |config| Some(quoted_duration(config.spool.max_age.unwrap_or_default())),
-    ),
+    )
+    .live(),
     Agent::new(
         "spool.expiry",
         "The same for single types: an interaction cannot be answered after 3 s, for example.",
@@ -429,6 +456,7 @@ pub static KEYS: &[Agent] = &[
             (!all.is_empty()).then(|| quoted(&all.join(", ")))
         },
     )
+    .live()
     .otherwise("none", "\"INTERACTION_CREATE=3s\""),
     Agent::new(
         "stages.enabled",
@@ -437,6 +465,7 @@ pub static KEYS: &[Agent] = &[
         |config, raw| put(&mut config.stages.enabled, stages::enabled(raw)),
         |config| Some(stages::shown(config.stages.enabled.iter().map(|name| name.name()))),
     )
+    .live()
     .env("PILOTHOUSE_STAGES"),
     Agent::new(
         "stages.prefixes",
@@ -444,14 +473,16 @@ pub static KEYS: &[Agent] = &[
         "texts that are not empty, with commas between them or as a list",
         |config, raw| put(&mut config.stages.prefixes, stages::prefixes(raw)),
         |config| Some(stages::shown(config.stages.prefixes.iter().map(String::as_str))),
-    ),
+    )
+    .live(),
     Agent::new(
         "stages.drop",
         "For `drop`: the types that are dropped, as the bot would see them: GUILD_CREATE_AVAILABLE and GUILD_UNAVAILABLE are among them where `guild_lifecycle` is on.",
         "names of event types, with commas between them or as a list, such as PRESENCE_UPDATE, TYPING_START",
         |config, raw| put(&mut config.stages.drop, stages::kinds(raw)),
         |config| Some(stages::shown(config.stages.drop.names())),
-    ),
+    )
+    .live(),
 ];
 
 const COMPRESSIONS: [(&str, Compression); 3] =

@@ -191,20 +191,8 @@ impl Loader {
         if self.config.token.expose().is_empty() && !self.has_problem("token") {
             self.problem(Origin::Default, "token", "not set: put the bot's token into the environment variable TOKEN");
         }
-        if !self.config.listen.ip().is_loopback() && !self.config.insecure {
-            let said = "beyond loopback everybody on the network could read the console's token, as there is no TLS yet: \
-                        listen on 127.0.0.1, or accept it with --insecure (insecure = true)";
-            self.problem_with_value("listen", self.config.listen.to_string(), said);
-        }
-        if self.config.stages.enabled.contains(&StageName::Drop) && self.config.stages.drop.is_empty() {
-            let said =
-                "the stage `drop` is enabled and stages.drop names no event type: name some, or leave `drop` out";
-            self.problem_with_value("stages.enabled", "drop".to_owned(), said);
-        }
-        let interval = self.config.gateway.identify_interval;
-        if interval < Duration::from_secs(5) && self.config.rest_url.contains("discord.com") {
-            let said = "Discord demands 5s: fewer are only for a stand-in that rest_url names";
-            self.problem_with_value("gateway.identify_interval", format!("{interval:?}"), said);
+        for (key, value, said) in together(&self.config) {
+            self.problem_with_value(key, value, said);
         }
     }
 
@@ -246,6 +234,26 @@ impl Loader {
     }
 }
 
+/// Settings that cannot work beside the others: key, value, what is wrong.
+pub(super) fn together(config: &Config) -> Vec<(&'static str, String, &'static str)> {
+    let mut wrong = Vec::new();
+    if !config.listen.ip().is_loopback() && !config.insecure {
+        let said = "beyond loopback everybody on the network could read the console's token, as there is no TLS yet: \
+                    listen on 127.0.0.1, or accept it with --insecure (insecure = true)";
+        wrong.push(("listen", config.listen.to_string(), said));
+    }
+    if config.stages.enabled.contains(&StageName::Drop) && config.stages.drop.is_empty() {
+        let said = "the stage `drop` is enabled and stages.drop names no event type: name some, or leave `drop` out";
+        wrong.push(("stages.enabled", "drop".to_owned(), said));
+    }
+    let interval = config.gateway.identify_interval;
+    if interval < Duration::from_secs(5) && config.rest_url.contains("discord.com") {
+        let said = "Discord demands 5s: fewer are only for a stand-in that rest_url names";
+        wrong.push(("gateway.identify_interval", format!("{interval:?}"), said));
+    }
+    wrong
+}
+
 /// A sink of the kind that its settings say; one that is not known is refused when it is applied.
 fn defaults_of(settings: &[Setting]) -> SinkConfig {
     let kind = settings.iter().find(|setting| setting.key == "kind").and_then(|setting| setting.raw.text().ok());
@@ -279,7 +287,7 @@ fn apply_of_kind<T>(kind: &str, keys: &[Key<T>], sink: &mut T, setting: &Setting
 }
 
 /// Sets what the setting says, or tells what is wrong with it. An empty value sets nothing.
-fn apply<T>(keys: &[Key<T>], target: &mut T, setting: &Setting) -> Result<(), Problem> {
+pub(super) fn apply<T>(keys: &[Key<T>], target: &mut T, setting: &Setting) -> Result<(), Problem> {
     let Setting { key: name, raw, origin } = setting;
     let Some(key) = keys.iter().find(|key| key.name == name) else {
         return Err(unknown(keys, setting));

@@ -17,6 +17,7 @@ pub mod broker_url;
 mod file;
 pub mod intents;
 pub mod keys;
+pub mod live;
 pub mod load;
 mod nearest;
 mod notices;

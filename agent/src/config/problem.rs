@@ -15,6 +15,8 @@ pub enum Origin {
     Env(String),
     /// In this flag, without `--`.
     Flag(String),
+    /// By this caller's command, while the agent runs.
+    Set(String),
 }
 
 impl fmt::Display for Origin {
@@ -25,6 +27,7 @@ impl fmt::Display for Origin {
             Self::File(path, line) => write!(out, "{}:{line}", path.display()),
             Self::Env(variable) => write!(out, "environment {variable}"),
             Self::Flag(flag) => write!(out, "flag --{flag}"),
+            Self::Set(who) => write!(out, "set by {who}"),
         }
     }
 }

@@ -90,6 +90,24 @@ pub fn print(loaded: &Loaded) -> String {
     out
 }
 
+/// Every setting that is in force: its name, with `sinks.NAME.` before that of a sink's, and its value; none where nothing is set.
+pub fn values(config: &Config) -> Vec<(String, Option<String>)> {
+    let mut values: Vec<_> = KEYS.iter().map(|key| (key.name.to_owned(), (key.get)(config))).collect();
+    for sink in &config.sinks {
+        values.extend(match sink {
+            SinkConfig::Http(http) => values_of(HTTP_KEYS, http, sink.name()),
+            SinkConfig::Amqp(amqp) => values_of(AMQP_KEYS, amqp, sink.name()),
+            SinkConfig::Nats(nats) => values_of(NATS_KEYS, nats, sink.name()),
+            SinkConfig::Ndjson(ndjson) => values_of(NDJSON_KEYS, ndjson, sink.name()),
+        });
+    }
+    values
+}
+
+fn values_of<T>(keys: &[Key<T>], sink: &T, name: &str) -> Vec<(String, Option<String>)> {
+    keys.iter().map(|key| (format!("sinks.{name}.{}", key.name), (key.get)(sink))).collect()
+}
+
 fn print_sink<T>(out: &mut String, loaded: &Loaded, keys: &[Key<T>], sink: &T, name: &str) {
     for key in keys {
         print_key(out, loaded, key, sink, format!("sinks.{name}.{}", key.name));
@@ -124,6 +142,9 @@ fn explain<T>(out: &mut String, key: &Key<T>, defaults: &T) {
     let default = key.otherwise.map_or_else(|| format!("`{}`", shown(key, defaults)), str::to_owned);
     let _ = writeln!(out, "\n### `{}`\n\n{}\n", key.name, key.about);
     let _ = writeln!(out, "- allowed: {}\n- default: {default}", key.allowed);
+    if key.live {
+        line(out, "- can change while the agent runs: `set`, or the file and SIGHUP");
+    }
     if let Some(variable) = key.env {
         let _ = writeln!(out, "- environment: `{variable}`");
     }

@@ -1,20 +1,32 @@
-//! Commands: a line is parsed, checked against the role and the shards there are, done, and answered.
+//! Commands: a line is parsed, checked against the role and the shards there are, planned where it changes something,
+//! done once, and answered.
 
-use std::time::Duration;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use pilothouse_shared::command::{Command, CommandError, Identifies, Switch};
+use pilothouse_shared::plan::Plan;
 use pilothouse_shared::selector::Selector;
 use pilothouse_shared::stage::StageName;
 use pilothouse_shared::wire::Role;
 
+use super::jobs::{Asked, Begun};
+use super::planning::Planned;
+use super::plans::{LIFETIME, Plans};
+use super::settings::SettingError;
 use super::{Control, text};
 use crate::fleet::permits::PermitInput;
 use crate::gateway::members::{MembersError, MembersRequest, Who};
 use crate::gateway::payload::PayloadError;
 use crate::shard::ShardCommand;
+use crate::telemetry::clock::now_ms;
 
 /// A worker that does not take a command in this time hangs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// What a job of a plan was asked by.
+const PLAN: &str = "plan";
+/// Jobs that are listed.
+const JOBS: usize = 20;
 
 /// Why a command was not done; the text says what is wrong and what is allowed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -69,6 +81,42 @@ pub enum Refused {
     /// It was not sent.
     #[error("nothing was sent: {0}")]
     NotSent(&'static str),
+    /// No plan to apply.
+    #[error("there is no plan {0} of yours to apply: it has expired or the agent was restarted, ask for it anew")]
+    NoSuchPlan(String),
+    /// A key must be something that can be written down.
+    #[error("a key is 1 to 64 letters, digits, dashes and underscores")]
+    Key,
+    /// The key was used before, for something else.
+    #[error("the key {0} stood for another change before: take a new one")]
+    KeyTaken(String),
+    /// Too long ago.
+    #[error("no job {0} is known: the last ones are listed by `job`")]
+    Forgotten(u64),
+    /// It was tried before, and failed.
+    #[error("{0}")]
+    Before(String),
+    /// One of several commands failed.
+    #[error("{done} of {of} were done; then {line} failed: {why}")]
+    Step {
+        /// Commands that were done.
+        done: u32,
+        /// Commands in all.
+        of: u32,
+        /// The one that failed.
+        line: String,
+        /// Why.
+        why: Box<Refused>,
+    },
+    /// A change that could not be written down is not made.
+    #[error("nothing was done, as it cannot be stored: {0}")]
+    Store(String),
+    /// A setting.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// A bug.
+    #[error("the agent failed at this; its log says more")]
+    Fault,
     /// The workers are ending or hang.
     #[error("{done} of {of} shards were reached: the agent is shutting down or overloaded")]
     Unreachable {
@@ -79,25 +127,167 @@ pub enum Refused {
     },
 }
 
+/// Who asks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Caller {
+    /// Name of the token, or of the door.
+    pub name: String,
+    /// What it allows.
+    pub role: Role,
+}
+
+/// How a line is asked for.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Manner {
+    /// What changes something is done at once, without asking with a plan.
+    pub(super) yes: bool,
+    /// The asker's own name for this change.
+    pub(super) key: Option<String>,
+    /// Why it is asked for.
+    pub(super) reason: Option<String>,
+}
+
+/// What a line is answered with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Answer {
+    /// It is done, or was only to be looked at.
+    Said(String),
+    /// What it would do.
+    Plan(Plan),
+}
+
+/// Told after each of several steps: those done, and all.
+pub(super) type Progress = Box<dyn Fn(u32, u32) + Send + Sync>;
+
 impl Control {
-    /// Does what `line` says, as far as `role` allows, and answers in words to show.
+    /// Does what `line` says, or answers with its plan where it changes something and that was not asked for.
     ///
     /// # Errors
     /// [`Refused`], in words to show as well.
-    pub async fn run(&self, role: Role, line: &str) -> Result<String, Refused> {
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        caller: &Caller,
+        line: &str,
+        manner: &Manner,
+        progress: Option<Progress>,
+    ) -> Result<Answer, Refused> {
         let command = Command::parse(line)?;
-        if role < command.role() {
+        if caller.role < command.role() {
             return Err(Refused::Role(command));
         }
-        let answer = self.effect(&command).await;
-        if command.role() > Role::Viewer {
-            let outcome = answer.as_ref().map_or_else(ToString::to_string, Clone::clone);
-            tracing::info!(%command, ?role, outcome, "command");
+        if !command.changes() {
+            let said = self.effect(&caller.name, &command).await;
+            if command.role() > Role::Viewer {
+                log(caller, &command.to_string(), &said);
+            }
+            return said.map(Answer::Said);
         }
-        answer
+        if let Some(key) = &manner.key {
+            check_key(key)?;
+        }
+        let asked = command.to_string();
+        let key = manner.key.clone().unwrap_or_else(new_id);
+        if manner.yes
+            && let Some(number) = self.jobs.begun(&key, &caller.name, &asked)?
+        {
+            return self.ended(number).await.map(Answer::Said);
+        }
+        let planned = self.planned(vec![command])?;
+        if manner.yes {
+            let asked = Asked { line: asked, reason: manner.reason.clone() };
+            return self.carry_out(caller, &key, asked, planned.commands, progress).await.map(Answer::Said);
+        }
+        Ok(Answer::Plan(self.propose(caller, planned)))
     }
 
-    async fn effect(&self, command: &Command) -> Result<String, Refused> {
+    /// Does what the plan says that `caller` was shown. Asked again, it answers again.
+    ///
+    /// # Errors
+    /// [`Refused`], also where there is no such plan.
+    pub(super) async fn apply(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: &str,
+        reason: Option<String>,
+        progress: Option<Progress>,
+    ) -> Result<String, Refused> {
+        if let Some(number) = self.jobs.begun(id, &caller.name, PLAN)? {
+            return self.ended(number).await;
+        }
+        let commands = self.plans().take(id, &caller.name, Instant::now());
+        let commands = commands.ok_or_else(|| Refused::NoSuchPlan(id.chars().take(64).collect()))?;
+        if let Some(command) = commands.iter().find(|command| caller.role < command.role()) {
+            return Err(Refused::Role(command.clone()));
+        }
+        self.carry_out(caller, id, Asked { line: PLAN.to_owned(), reason }, commands, progress).await
+    }
+
+    /// Keeps what was planned until it is applied.
+    fn propose(&self, caller: &Caller, planned: Planned) -> Plan {
+        let Planned { commands, steps, warnings } = planned;
+        let lifetime = u64::try_from(LIFETIME.as_millis()).unwrap_or(0);
+        let plan = Plan { id: new_id(), expires_at: now_ms() + lifetime, steps, warnings };
+        self.plans().keep(plan.id.clone(), &caller.name, commands, Instant::now());
+        plan
+    }
+
+    /// Does the commands one after the other, as a job that is not done twice. It goes on when whoever asked leaves.
+    async fn carry_out(
+        self: &Arc<Self>,
+        caller: &Caller,
+        key: &str,
+        asked: Asked,
+        commands: Vec<Command>,
+        progress: Option<Progress>,
+    ) -> Result<String, Refused> {
+        let lines = commands.iter().map(ToString::to_string).collect();
+        let number = match self.jobs.begin(key, &caller.name, asked, lines).await? {
+            Begun::Before(number) => return self.ended(number).await,
+            Begun::New(number) => number,
+        };
+        let (control, caller) = (Arc::clone(self), caller.clone());
+        let work = tokio::spawn(async move {
+            let outcome = control.do_all(number, &caller.name, &commands, progress).await;
+            let lines: Vec<String> = commands.iter().map(ToString::to_string).collect();
+            log(&caller, &lines.join("; "), &outcome);
+            let text = outcome.as_ref().map_or_else(ToString::to_string, Clone::clone);
+            control.jobs.end(number, outcome.is_ok(), &text).await;
+            outcome
+        });
+        work.await.unwrap_or(Err(Refused::Fault))
+    }
+
+    async fn do_all(
+        &self,
+        job: u64,
+        by: &str,
+        commands: &[Command],
+        progress: Option<Progress>,
+    ) -> Result<String, Refused> {
+        let of = u32::try_from(commands.len()).unwrap_or(u32::MAX);
+        let mut said = Vec::new();
+        for (done, command) in (0_u32..).zip(commands) {
+            let answer = self.effect(by, command).await;
+            said.push(answer.map_err(|why| why.at(done, of, command))?);
+            self.jobs.went_on(job, done + 1);
+            if let Some(progress) = progress.as_ref().filter(|_| of > 1) {
+                progress(done + 1, of);
+            }
+        }
+        Ok(said.join("\n"))
+    }
+
+    /// What a job was answered with, once it has ended.
+    async fn ended(&self, number: u64) -> Result<String, Refused> {
+        let end = self.jobs.outcome(number).await.ok_or(Refused::Forgotten(number))?;
+        if end.ok { Ok(end.text) } else { Err(Refused::Before(end.text)) }
+    }
+
+    fn plans(&self) -> MutexGuard<'_, Plans> {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn effect(&self, by: &str, command: &Command) -> Result<String, Refused> {
         match command {
             Command::Status => Ok(text::status(&self.snapshot().overview)),
             Command::Shards { shards } => self.list(shards),
@@ -118,7 +308,11 @@ impl Control {
                 let who = Who::of(query.clone(), *limit, users.iter().map(|user| user.0).collect())?;
                 self.members(MembersRequest { guild: *guild, who, presences: *presences }).await
             }
-            Command::Stage { stage, switch } => self.stage(*stage, *switch == Switch::On).await,
+            Command::Stage { stage, switch } => self.stage(by, *stage, *switch == Switch::On).await,
+            Command::Job { number } => self.job(*number),
+            Command::Get { key } => self.settings.get(key.as_deref()),
+            Command::Set { key, value } => self.set(by, key, value).await,
+            Command::Log { level } => self.set(by, "log.level", level).await,
             Command::Send { shard, json } => self.send_raw(*shard, json).await,
         }
     }
@@ -148,9 +342,10 @@ impl Control {
 
     async fn renew(&self, shards: &Selector) -> Result<String, Refused> {
         let chosen = self.choose(shards)?;
-        let left = self.afford(chosen.len())?;
+        let needed = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
+        let left = self.afford(needed)?;
         self.tell(&chosen, ShardCommand::Restart { identify: true }).await?;
-        let spent = identifies(u32::try_from(chosen.len()).unwrap_or(u32::MAX));
+        let spent = identifies(needed);
         let what = text::named(&chosen);
         Ok(format!("restarting {what} with new sessions: {spent} of {left} left"))
     }
@@ -176,13 +371,20 @@ impl Control {
         if matches!(told, Ok(Ok(()))) { Ok(answer.to_owned()) } else { Err(Refused::Unreachable { done: 0, of: 1 }) }
     }
 
-    async fn stage(&self, stage: StageName, on: bool) -> Result<String, Refused> {
-        let told = tokio::time::timeout(PATIENCE, self.shards.stage(stage, on)).await;
-        if !matches!(told, Ok(Ok(()))) {
-            return Err(Refused::Unreachable { done: 0, of: self.snapshot().rows.len() });
-        }
+    async fn stage(&self, by: &str, stage: StageName, on: bool) -> Result<String, Refused> {
+        let enabled = self.settings.with_stage(stage, on);
+        self.set(by, "stages.enabled", &enabled).await?;
         let state = if on { "on" } else { "off" };
-        Ok(format!("{stage} is {state}; at its next start the agent does what stages.enabled says"))
+        Ok(format!(
+            "{stage} is {state}; at its next start the agent does what its configuration says of stages.enabled"
+        ))
+    }
+
+    fn job(&self, number: Option<u64>) -> Result<String, Refused> {
+        match number {
+            None => Ok(text::jobs(&self.jobs.last(JOBS), now_ms())),
+            Some(number) => Ok(text::job(&self.jobs.get(number).ok_or(Refused::Forgotten(number))?, now_ms())),
+        }
     }
 
     /// The shards that are named, at least one.
@@ -202,10 +404,9 @@ impl Control {
     }
 
     /// The identifies left, where they suffice.
-    fn afford(&self, needed: usize) -> Result<u32, Refused> {
+    pub(super) fn afford(&self, needed: u32) -> Result<u32, Refused> {
         let snapshot = self.snapshot();
         let budget = &snapshot.overview.identify;
-        let needed = u32::try_from(needed).unwrap_or(u32::MAX);
         if let Some(why) = &budget.held {
             return Err(Refused::Held(why.clone()));
         }
@@ -224,6 +425,29 @@ impl Control {
         }
         Ok(())
     }
+}
+
+impl Refused {
+    /// It ended a change of several commands.
+    fn at(self, done: u32, of: u32, command: &Command) -> Self {
+        if of == 1 { self } else { Self::Step { done, of, line: command.to_string(), why: Box::new(self) } }
+    }
+}
+
+fn log(caller: &Caller, line: &str, outcome: &Result<String, Refused>) {
+    let outcome = outcome.as_ref().map_or_else(ToString::to_string, Clone::clone);
+    tracing::info!(command = line, by = caller.name, role = ?caller.role, outcome, "command");
+}
+
+/// Names plans and the jobs of what was asked without a key. Whoever guesses one has to be the caller that it is of.
+fn new_id() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}
+
+fn check_key(key: &str) -> Result<(), Refused> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+    let fits = (1..=64).contains(&key.len()) && key.chars().all(is_plain);
+    if fits { Ok(()) } else { Err(Refused::Key) }
 }
 
 fn too_little(command: &Command) -> String {

@@ -15,13 +15,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use pilothouse_shared::command::Command;
+use pilothouse_shared::plan::Plan;
 use pilothouse_shared::snapshot::{Overview, ShardRow, ShardState};
-use pilothouse_shared::wire::{PATH, Role};
+use pilothouse_shared::wire::PATH;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 
 use super::access::{Refusal, admit, problem};
-use super::dispatch::Refused;
+use super::dispatch::{Answer, Caller, Manner, Refused};
 use super::door::Peer;
 use super::{CONSOLES, Control, link};
 use crate::gateway::members::MembersError;
@@ -30,10 +31,11 @@ use crate::gateway::members::MembersError;
 const LONGEST_BODY: usize = 64 * 1024;
 /// Of each console's WebSocket, each way; axum's own default is 128 KiB.
 const BUFFER: usize = 4 * 1024;
+const BODY: &str = r#"the body must be {"line":"…"}, with "yes":true to do what it says at once and a "key" of yours, or {"apply":"ID"} of a plan"#;
 
 /// What every request reaches.
 pub(super) struct Server {
-    pub control: Control,
+    pub control: Arc<Control>,
     /// Places for consoles.
     pub consoles: Arc<Semaphore>,
     /// Turns true when the agent shuts down.
@@ -42,17 +44,33 @@ pub(super) struct Server {
 
 type Shared = State<Arc<Server>>;
 
-/// Body of `POST /v1/commands`.
+/// Body of `POST /v1/commands`: a line, or the id of a plan to apply.
 #[derive(Deserialize)]
-struct Line {
-    line: String,
+#[serde(untagged)]
+enum Asked {
+    Line {
+        line: String,
+        #[serde(default)]
+        yes: bool,
+        #[serde(default)]
+        key: Option<String>,
+        #[serde(default)]
+        reason: Option<String>,
+    },
+    Apply {
+        apply: String,
+        #[serde(default)]
+        reason: Option<String>,
+    },
 }
 
 /// Its answer.
 #[derive(Serialize)]
-struct Answer {
+struct Told {
     ok: bool,
     text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<Plan>,
 }
 
 /// Answer of `GET /readyz`.
@@ -95,7 +113,7 @@ async fn guard(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Nex
 
 async fn authorize(State(server): Shared, mut request: Request, next: Next) -> Result<Response, Refusal> {
     let role = server.control.access.role(request.headers(), Instant::now())?;
-    request.extensions_mut().insert(role);
+    request.extensions_mut().insert(Caller { name: "local".to_owned(), role });
     Ok(next.run(request).await)
 }
 
@@ -118,24 +136,30 @@ async fn shards(State(server): Shared) -> Json<Vec<ShardRow>> {
 
 async fn command(
     State(server): Shared,
-    Extension(role): Extension<Role>,
+    Extension(caller): Extension<Caller>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     body: Result<Bytes, BytesRejection>,
-) -> (StatusCode, Json<Answer>) {
-    let fail = |status, text: String| (status, Json(Answer { ok: false, text }));
+) -> (StatusCode, Json<Told>) {
+    let fail = |status, text: String| (status, Json(Told { ok: false, text, plan: None }));
     let body = match body {
         Ok(body) => body,
         Err(rejection) => return fail(rejection.status(), rejection.body_text()),
     };
-    let line = match serde_json::from_slice::<Line>(&body) {
-        Ok(Line { line }) => line,
-        Err(error) => return fail(StatusCode::BAD_REQUEST, format!("the body must be {{\"line\":\"…\"}}: {error}")),
+    let answered = match serde_json::from_slice(&body) {
+        Ok(Asked::Line { line, yes, key, reason }) => {
+            if Command::parse(&line).is_ok_and(|command| command.takes_long()) {
+                peer.stay();
+            }
+            server.control.ask(&caller, &line, &Manner { yes, key, reason }, None).await
+        }
+        Ok(Asked::Apply { apply, reason }) => {
+            server.control.apply(&caller, &apply, reason, None).await.map(Answer::Said)
+        }
+        Err(_) => return fail(StatusCode::BAD_REQUEST, BODY.to_owned()),
     };
-    if Command::parse(&line).is_ok_and(|command| command.takes_long()) {
-        peer.stay();
-    }
-    match server.control.run(role, &line).await {
-        Ok(text) => (StatusCode::OK, Json(Answer { ok: true, text })),
+    match answered {
+        Ok(Answer::Said(text)) => (StatusCode::OK, Json(Told { ok: true, text, plan: None })),
+        Ok(Answer::Plan(plan)) => (StatusCode::OK, Json(Told { ok: true, text: plan.to_string(), plan: Some(plan) })),
         Err(refused) => fail(code(&refused), refused.to_string()),
     }
 }
@@ -143,7 +167,11 @@ async fn command(
 fn code(refused: &Refused) -> StatusCode {
     match refused {
         Refused::Role(_) => StatusCode::FORBIDDEN,
-        Refused::Unreachable { .. } | Refused::NotSent(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::Unreachable { .. } | Refused::NotSent(_) | Refused::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::NoSuchPlan(_) | Refused::Forgotten(_) => StatusCode::NOT_FOUND,
+        Refused::KeyTaken(_) | Refused::Before(_) => StatusCode::CONFLICT,
+        Refused::Fault => StatusCode::INTERNAL_SERVER_ERROR,
+        Refused::Step { why, .. } => code(why),
         Refused::Members(error) => match error {
             MembersError::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             MembersError::NotSent(_) | MembersError::Busy | MembersError::Gone => StatusCode::SERVICE_UNAVAILABLE,
@@ -156,7 +184,7 @@ fn code(refused: &Refused) -> StatusCode {
 
 async fn console(
     State(server): Shared,
-    Extension(role): Extension<Role>,
+    Extension(caller): Extension<Caller>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -175,7 +203,7 @@ async fn console(
         .max_message_size(LONGEST_BODY)
         .max_frame_size(LONGEST_BODY)
         .on_upgrade(async move |socket| {
-            link::attend(socket, &server, role).await;
+            link::attend(socket, &server, caller).await;
             drop(place);
         })
 }

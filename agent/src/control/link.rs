@@ -1,6 +1,7 @@
 //! One attached console: its hello, its subscription, its commands. Each frame is made only when the one before
 //! it is out, so a slow console gets fewer of them and costs the agent no more.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -9,10 +10,12 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use pilothouse_shared::command::Command;
-use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role, ToAgent};
+use pilothouse_shared::wire::{FromAgent, PROTOCOL, ToAgent};
+use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::Control;
+use super::dispatch::{Answer, Caller, Manner, Progress, Refused};
 use super::feed::Feed;
 use super::http::Server;
 use crate::telemetry::snapshot::Snapshots;
@@ -46,9 +49,9 @@ enum Turn {
 }
 
 /// Serves a console until it leaves or the agent shuts down.
-pub(super) async fn attend(mut socket: WebSocket, server: &Server, role: Role) {
+pub(super) async fn attend(mut socket: WebSocket, server: &Server, caller: Caller) {
     let mut closing = server.closing.clone();
-    let mut console = Console::new(&mut socket, &server.control, role);
+    let mut console = Console::new(&mut socket, &server.control, caller);
     let end = tokio::select! {
         end = console.talk() => end,
         _ = closing.wait_for(|closing| *closing) => bye("the agent is shutting down", true),
@@ -66,23 +69,26 @@ async fn farewell(socket: &mut WebSocket, frame: &FromAgent) -> Result<(), axum:
 
 struct Console<'a> {
     socket: &'a mut WebSocket,
-    control: &'a Control,
-    role: Role,
+    control: &'a Arc<Control>,
+    caller: Caller,
     snapshots: Snapshots,
     feed: Feed,
     ping: Interval,
     unanswered: u32,
     /// Commands that wait for Discord, while everything else goes on.
     long: FuturesUnordered<BoxFuture<'a, FromAgent>>,
+    /// How far changes of several steps have come.
+    progress: (mpsc::Sender<FromAgent>, mpsc::Receiver<FromAgent>),
 }
 
 impl<'a> Console<'a> {
-    fn new(socket: &'a mut WebSocket, control: &'a Control, role: Role) -> Self {
+    fn new(socket: &'a mut WebSocket, control: &'a Arc<Control>, caller: Caller) -> Self {
         let mut ping = interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let snapshots = control.snapshots.clone();
         let long = FuturesUnordered::new();
-        Self { socket, control, role, snapshots, feed: Feed::default(), ping, unanswered: 0, long }
+        let progress = mpsc::channel(LONG);
+        Self { socket, control, caller, snapshots, feed: Feed::default(), ping, unanswered: 0, long, progress }
     }
 
     async fn talk(&mut self) -> End {
@@ -102,6 +108,7 @@ impl<'a> Console<'a> {
             // What it sent while it was being told comes first: its pong may be among it.
             biased;
             message = self.socket.recv() => Turn::Heard(message),
+            Some(progress) = self.progress.1.recv() => Turn::Answer(progress),
             Some(answer) = self.long.next(), if !self.long.is_empty() => Turn::Answer(answer),
             changed = self.snapshots.changed() => Turn::Snapshot(changed.is_ok()),
             _ = self.ping.tick() => Turn::Ping,
@@ -137,7 +144,7 @@ impl<'a> Console<'a> {
             return Err(bye(&reason, false));
         }
         tracing::info!(client = client.escape_debug().take(80).collect::<String>(), "a console is attached");
-        self.send(&self.control.hello(self.role)).await
+        self.send(&self.control.hello(self.caller.role)).await
     }
 
     async fn heard(&mut self, message: Message) -> Result<(), End> {
@@ -160,17 +167,41 @@ impl<'a> Console<'a> {
                 self.feed.subscribe(wants);
                 self.tell().await
             }
-            ToAgent::Command { id, line } => {
-                let takes_long = Command::parse(&line).is_ok_and(|command| command.takes_long());
-                let answer = answer(self.control, self.role, id, line);
-                if takes_long && self.long.len() < LONG {
-                    self.long.push(Box::pin(answer));
-                    return Ok(());
-                }
-                let answer = answer.await;
-                self.send(&answer).await
+            ToAgent::Command { id, line, yes, key, reason } => {
+                let waits = Command::parse(&line).is_ok_and(|command| command.takes_long() || command.changes() && yes);
+                let (control, caller) = (Arc::clone(self.control), self.caller.clone());
+                let progress = self.progress.0.clone();
+                let answer = async move {
+                    let manner = Manner { yes, key, reason };
+                    let answered = control.ask(&caller, &line, &manner, Some(numbered(id, progress))).await;
+                    answer(id, answered)
+                };
+                self.answer(waits, answer).await
+            }
+            ToAgent::Apply { id, plan, reason } => {
+                let (control, caller) = (Arc::clone(self.control), self.caller.clone());
+                let progress = self.progress.0.clone();
+                let answer = async move {
+                    let applied = control.apply(&caller, &plan, reason, Some(numbered(id, progress))).await;
+                    answer(id, applied.map(Answer::Said))
+                };
+                self.answer(true, answer).await
             }
         }
+    }
+
+    /// Sends an answer when it is there; one that has to be waited for, beside everything else.
+    async fn answer(
+        &mut self,
+        waits: bool,
+        answer: impl Future<Output = FromAgent> + Send + 'static,
+    ) -> Result<(), End> {
+        if waits && self.long.len() < LONG {
+            self.long.push(Box::pin(answer));
+            return Ok(());
+        }
+        let answer = answer.await;
+        self.send(&answer).await
     }
 
     /// Tells what is due of the newest snapshot.
@@ -214,12 +245,20 @@ impl<'a> Console<'a> {
     }
 }
 
-async fn answer(control: &Control, role: Role, id: u64, line: String) -> FromAgent {
-    let (ok, text) = match control.run(role, &line).await {
-        Ok(text) => (true, text),
-        Err(refused) => (false, refused.to_string()),
-    };
-    FromAgent::Result { id, ok, text }
+fn answer(id: u64, answered: Result<Answer, Refused>) -> FromAgent {
+    match answered {
+        Ok(Answer::Said(text)) => FromAgent::Result { id, ok: true, text },
+        Ok(Answer::Plan(plan)) => FromAgent::Plan { id, plan },
+        Err(refused) => FromAgent::Result { id, ok: false, text: refused.to_string() },
+    }
+}
+
+/// Frames of how far the answer to `id` has come.
+fn numbered(id: u64, frames: mpsc::Sender<FromAgent>) -> Progress {
+    Box::new(move |done, of| {
+        // Whoever is slow learns of a later step.
+        let _ = frames.try_send(FromAgent::Progress { id, done, of });
+    })
 }
 
 fn bye(reason: &str, retry: bool) -> End {

@@ -10,28 +10,40 @@ mod dispatch;
 mod door;
 mod feed;
 mod http;
+mod jobs;
 mod link;
+mod planning;
+mod plans;
+mod settings;
 mod sinks;
 #[cfg(test)]
 mod tests;
 mod text;
 pub mod token;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 
-pub use self::dispatch::Refused;
+pub use self::dispatch::{Caller, Refused};
+pub use self::settings::SettingError;
 
 use self::access::Access;
 use self::door::{Door, Peer};
+use self::jobs::Jobs;
+use self::plans::Plans;
+use self::settings::Settings;
 use self::token::Token;
+use crate::config::{Loaded, Sources};
 use crate::fleet::permits::PermitInput;
 use crate::shard::Shards;
 use crate::sinks::dead::DeadLetters;
+use crate::spool::Spool;
+use crate::store::{Job, StoreWriter};
 use crate::telemetry::snapshot::{Snapshot, Snapshots};
 
 /// Consoles attached at a time.
@@ -39,31 +51,59 @@ const CONSOLES: u32 = 64;
 /// For consoles to take their goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// What the control surface reaches.
+pub struct Reach {
+    /// What is shown.
+    pub snapshots: Snapshots,
+    /// The workers.
+    pub shards: Shards,
+    /// To the fleet.
+    pub permits: mpsc::Sender<PermitInput>,
+    /// Of each sink.
+    pub dead_letters: Vec<Arc<DeadLetters>>,
+    /// The sinks' queues on disk.
+    pub spool: Option<Spool>,
+    /// Where jobs are stored.
+    pub store: StoreWriter,
+    /// Those of earlier runs.
+    pub jobs: Vec<Job>,
+}
+
 /// What the control surface knows and reaches.
 pub struct Control {
     agent: String,
     fleet: String,
     access: Access,
+    identify_interval: Duration,
     snapshots: Snapshots,
     shards: Shards,
     permits: mpsc::Sender<PermitInput>,
-    /// Of each sink.
     dead_letters: Vec<Arc<DeadLetters>>,
+    spool: Option<Spool>,
+    settings: Settings,
+    jobs: Jobs,
+    plans: Mutex<Plans>,
 }
 
 impl Control {
-    /// Of the agent called `agent` in `fleet`; whoever shows `token` is an admin.
-    pub fn new(
-        agent: &str,
-        fleet: &str,
-        token: Token,
-        snapshots: Snapshots,
-        shards: Shards,
-        permits: mpsc::Sender<PermitInput>,
-        dead_letters: &[Arc<DeadLetters>],
-    ) -> Self {
-        let (agent, fleet, access) = (agent.to_owned(), fleet.to_owned(), Access::new(token));
-        Self { agent, fleet, access, snapshots, shards, permits, dead_letters: dead_letters.to_vec() }
+    /// Of an agent with this configuration; whoever shows `token` is an admin.
+    pub fn new(loaded: Loaded, token: Token, reach: Reach) -> Self {
+        let Reach { snapshots, shards, permits, dead_letters, spool, store, jobs } = reach;
+        let config = &loaded.config;
+        Self {
+            agent: config.name.clone(),
+            fleet: config.fleet.clone(),
+            access: Access::new(token),
+            identify_interval: config.gateway.identify_interval,
+            snapshots,
+            shards,
+            permits,
+            dead_letters,
+            spool,
+            settings: Settings::new(loaded),
+            jobs: Jobs::new(store, &jobs),
+            plans: Mutex::default(),
+        }
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -81,8 +121,22 @@ impl Control {
     }
 }
 
+/// Reads the configuration anew whenever the process is told to by SIGHUP, and logs what that changed.
+pub async fn reread_at_hangup(control: Arc<Control>, sources: Sources) {
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => return tracing::warn!("SIGHUP cannot be heard: {error}"),
+    };
+    while hangup.recv().await.is_some() {
+        match control.reread(&sources).await {
+            Ok(said) => tracing::info!("the configuration was read anew: {said}"),
+            Err(refused) => tracing::error!("the configuration was read anew: {refused}"),
+        }
+    }
+}
+
 /// Answers on `listener` until `shutdown`; then the consoles are told, and have 2 s to take it.
-pub async fn serve(listener: TcpListener, control: Control, shutdown: impl Future<Output = ()>) {
+pub async fn serve(listener: TcpListener, control: Arc<Control>, shutdown: impl Future<Output = ()>) {
     let (close, closing) = watch::channel(false);
     let consoles = Arc::new(Semaphore::new(CONSOLES as usize));
     let server = http::Server { control, consoles: Arc::clone(&consoles), closing };

@@ -53,7 +53,7 @@ impl Control {
         Ok(format!("{count} dead letters of {name} are delivered again, behind its backlog"))
     }
 
-    fn sink(&self, name: &str) -> Result<&Arc<DeadLetters>, Refused> {
+    pub(super) fn sink(&self, name: &str) -> Result<&Arc<DeadLetters>, Refused> {
         let known = self.dead_letters.iter().find(|letters| letters.name() == name);
         known.ok_or_else(|| Refused::NoSuchSink {
             name: name.to_owned(),

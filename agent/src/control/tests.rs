@@ -1,6 +1,9 @@
 //! The control surface over real sockets, with workers that only note what they are told.
 
+mod plans;
+
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,12 +17,16 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::dispatch::{Answer, Manner};
 use super::*;
+use crate::config::Config;
 use crate::fleet::placement::Placement;
 use crate::gateway::commands::Standing;
+use crate::gateway::kind::EventKind;
 use crate::gateway::members::MembersError;
 use crate::shard::ShardCommand;
 use crate::shard::handle::ToWorker;
+use crate::store::{Change, Store};
 
 const TOKEN: &str = "c0ffee";
 
@@ -31,6 +38,7 @@ const AWAY: u32 = 2;
 struct Told {
     commands: Arc<Mutex<Vec<(u32, ShardCommand)>>>,
     sent: Arc<Mutex<Vec<(u32, String)>>>,
+    adopted: Arc<Mutex<Vec<Arc<Config>>>>,
 }
 
 fn snapshot(total: u32) -> Snapshot {
@@ -45,7 +53,7 @@ fn snapshot(total: u32) -> Snapshot {
 fn workers(total: u32) -> (Shards, Told) {
     let (sender, mut inbox) = mpsc::channel(16);
     let told = Told::default();
-    let Told { commands: notes, sent } = told.clone();
+    let Told { commands: notes, sent, adopted } = told.clone();
     tokio::spawn(async move {
         while let Some(message) = inbox.recv().await {
             match message {
@@ -57,6 +65,10 @@ fn workers(total: u32) -> (Shards, Told) {
                         explain: "active: as it should be".into(),
                         ..Default::default()
                     });
+                }
+                ToWorker::Adopt(config, done) => {
+                    adopted.lock().expect("no panic").push(config);
+                    let _ = done.send(());
                 }
                 ToWorker::Send(shard, payload, caller) => {
                     sent.lock().expect("no panic").push((shard, payload.text().to_owned()));
@@ -87,7 +99,7 @@ impl Rig {
     async fn new(total: u32) -> Self {
         let (shown, snapshots) = watch::channel(Arc::new(snapshot(total)));
         let (shards, told) = workers(total);
-        let control = Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards, permits(), &[]);
+        let control = made(snapshots, shards);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel::<()>();
@@ -168,15 +180,53 @@ impl Console {
     }
 }
 
-fn control(total: u32) -> (Control, Told) {
+/// Over a store that is gone with it.
+fn made(snapshots: Snapshots, shards: Shards) -> Arc<Control> {
+    let folder = tempfile::tempdir().expect("a folder");
+    stored(snapshots, shards, folder.path())
+}
+
+fn stored(snapshots: Snapshots, shards: Shards, folder: &Path) -> Arc<Control> {
+    let store = Store::open(folder).expect("a store");
+    let jobs = store.jobs().to_vec();
+    let store = store.into_writer().expect("a thread");
+    let mut config = Config::new("bot-token");
+    (config.name, config.fleet) = ("eu-1".into(), "prod".into());
+    config.stages.drop = [EventKind::of(b"TYPING_START")].into_iter().collect();
+    let loaded = Loaded { config, origins: Default::default() };
+    let reach = Reach { snapshots, shards, permits: permits(), dead_letters: Vec::new(), spool: None, store, jobs };
+    Arc::new(Control::new(loaded, Token::new(TOKEN), reach))
+}
+
+/// With a store in this folder.
+fn over(folder: &Path) -> (Arc<Control>, Told) {
+    let (_, snapshots) = watch::channel(Arc::new(snapshot(64)));
+    let (shards, told) = workers(64);
+    (stored(snapshots, shards, folder), told)
+}
+
+fn caller(role: Role) -> Caller {
+    Caller { name: "ann".into(), role }
+}
+
+/// What a line is answered that is done at once.
+async fn run(control: &Arc<Control>, role: Role, line: &str) -> Result<String, Refused> {
+    let manner = Manner { yes: true, ..Manner::default() };
+    match control.ask(&caller(role), line, &manner, None).await? {
+        Answer::Said(text) => Ok(text),
+        Answer::Plan(plan) => panic!("{line} was only planned: {plan}"),
+    }
+}
+
+fn control(total: u32) -> (Arc<Control>, Told) {
     let (_, snapshots) = watch::channel(Arc::new(snapshot(total)));
     let (shards, told) = workers(total);
-    (Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards, permits(), &[]), told)
+    (made(snapshots, shards), told)
 }
 
 /// What the worker was told: it has read all of it once it answers a question.
-async fn noted(control: &Control, told: &Told) -> Vec<(u32, ShardCommand)> {
-    control.run(Role::Admin, "explain 0").await.expect("the worker answers");
+async fn noted(control: &Arc<Control>, told: &Told) -> Vec<(u32, ShardCommand)> {
+    run(control, Role::Admin, "explain 0").await.expect("the worker answers");
     told.commands.lock().expect("no panic").clone()
 }
 
@@ -201,7 +251,7 @@ async fn each_role_may_do_what_it_may() {
     let lines = lines.chain(operator.map(|line| (line, Role::Operator))).chain(admin.map(|line| (line, Role::Admin)));
     for (line, needed) in lines {
         for role in [Role::Viewer, Role::Operator, Role::Admin] {
-            let refused = matches!(control.run(role, line).await, Err(Refused::Role(_)));
+            let refused = matches!(run(&control, role, line).await, Err(Refused::Role(_)));
             assert_eq!(refused, role < needed, "{role:?} {line}");
         }
     }
@@ -231,7 +281,7 @@ async fn payloads_reach_their_shards_and_what_becomes_of_them_is_said() {
         ("members 7", "Discord did not answer: no chunk came for 10 s; is the bot in that guild?"),
     ];
     for (line, expected) in answers {
-        let answer = control.run(Role::Admin, line).await.unwrap_or_else(|refused| refused.to_string());
+        let answer = run(&control, Role::Admin, line).await.unwrap_or_else(|refused| refused.to_string());
         assert_eq!(answer, expected, "{line}");
     }
     let sent = told.sent.lock().expect("no panic").clone();
@@ -256,7 +306,7 @@ async fn commands_say_what_they_did_or_what_is_allowed() {
         ("explain 3", "shard 3: active: as it should be"),
     ];
     for (line, expected) in answers {
-        let answer = control.run(Role::Admin, line).await.unwrap_or_else(|refused| refused.to_string());
+        let answer = run(&control, Role::Admin, line).await.unwrap_or_else(|refused| refused.to_string());
         assert_eq!(answer, expected, "{line}");
     }
     let told = noted(&control, &told).await;
@@ -274,8 +324,8 @@ async fn nobody_spends_an_identify_while_they_are_held() {
     held.overview.identify.held = Some("the token was refused (4004)".into());
     let (_, snapshots) = watch::channel(Arc::new(held));
     let (shards, told) = workers(4);
-    let control = Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards, permits(), &[]);
-    let refused = control.run(Role::Admin, "restart 1 --identify").await.expect_err("held").to_string();
+    let control = made(snapshots, shards);
+    let refused = run(&control, Role::Admin, "restart 1 --identify").await.expect_err("held").to_string();
     assert_eq!(refused, "nobody may identify now: the token was refused (4004); nothing was done");
     assert_eq!(noted(&control, &told).await, []);
 }
@@ -286,9 +336,9 @@ async fn a_worker_that_is_gone_is_said() {
     let (sender, inbox) = mpsc::channel(1);
     drop(inbox);
     let shards = Shards::new(Placement { agents: 1, workers: 1 }, 4, Arc::from([sender]));
-    let control = Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards, permits(), &[]);
-    assert_eq!(control.run(Role::Admin, "restart 1-2").await, Err(Refused::Unreachable { done: 0, of: 2 }));
-    assert_eq!(control.run(Role::Admin, "explain 1").await, Err(Refused::Unreachable { done: 0, of: 1 }));
+    let control = made(snapshots, shards);
+    assert_eq!(run(&control, Role::Admin, "restart 1-2").await, Err(Refused::Unreachable { done: 0, of: 2 }));
+    assert_eq!(run(&control, Role::Admin, "explain 1").await, Err(Refused::Unreachable { done: 0, of: 1 }));
 }
 
 #[tokio::test]
@@ -327,7 +377,7 @@ async fn health_state_and_commands_are_served() {
     let (_, rows) = rig.get("/v1/shards").await;
     assert_eq!(serde_json::from_str::<Vec<ShardRow>>(&rows).expect("rows").len(), 4);
 
-    let (status, answer) = rig.command(r#"{"line":"restart 3"}"#).await;
+    let (status, answer) = rig.command(r#"{"line":"restart 3","yes":true}"#).await;
     assert_eq!((status, &answer["ok"]), (200, &true.into()));
     assert_eq!(*rig.told.commands.lock().expect("no panic"), [(3, ShardCommand::Restart { identify: false })]);
     for (body, part) in [(r#"{"line":"restart 9"}"#, "shards 0 to 3"), (r#"{"line":"fly"}"#, "fly"), ("{}", "line")] {
@@ -358,7 +408,7 @@ async fn a_console_is_told_what_it_subscribed_to_and_answered() {
     rig.show(|shown| shown.rows[5].state = ShardState::Fatal);
     let states = vec![(5, ShardState::Fatal)];
     assert_eq!(console.next().await, FromAgent::Map { total: 8, full: false, states });
-    console.send(&ToAgent::Command { id: 7, line: "restart 99".into() }).await;
+    console.send(&ToAgent::Command { id: 7, line: "restart 99".into(), yes: false, key: None, reason: None }).await;
     let text = "shard 99 does not exist: this bot has shards 0 to 7".to_owned();
     assert_eq!(console.next().await, FromAgent::Result { id: 7, ok: false, text });
 }

@@ -7,6 +7,7 @@ use pilothouse_shared::snapshot::{CloseRow, Overview, Severity, ShardDetail, Sha
 
 use crate::gateway::commands::Standing;
 use crate::gateway::members::MembersAnswer;
+use crate::store::Job;
 
 /// Rows listed at most; a selector makes them fewer.
 const LONGEST_LIST: usize = 500;
@@ -110,6 +111,38 @@ pub(super) fn members(answer: &MembersAnswer) -> String {
     if !not_found.is_empty() {
         let _ = write!(text, "; {} not members", not_found.len());
     }
+    text
+}
+
+/// The last jobs, newest last.
+pub(super) fn jobs(jobs: &[Job], now: u64) -> String {
+    let line = |job: &Job| {
+        let how = match &job.end {
+            None => format!("{} of {} done", job.done, job.lines.len()),
+            Some(end) if end.ok => "done".to_owned(),
+            Some(end) => format!("failed: {}", end.text.lines().next().unwrap_or_default()),
+        };
+        let more = if job.lines.len() > 1 { format!(" and {} more", job.lines.len() - 1) } else { String::new() };
+        let first = job.lines.first().map_or("", String::as_str);
+        format!("{:>5}  {:>9} ago  {}  {first}{more}: {how}", job.number, span(now.saturating_sub(job.at_ms)), job.by)
+    };
+    match jobs {
+        [] => "nothing was changed yet".to_owned(),
+        _ => jobs.iter().map(line).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+/// One job in full.
+pub(super) fn job(job: &Job, now: u64) -> String {
+    let Job { number, by, lines, .. } = job;
+    let ago = |at: u64| format!("{} ago", span(now.saturating_sub(at)));
+    let why = job.reason.as_ref().map_or_else(String::new, |why| format!(", because: {why}"));
+    let mut text = format!("job {number} of {by}, {}{why}:\n{}\n", ago(job.at_ms), lines.join("\n"));
+    let _ = match &job.end {
+        None => write!(text, "{} of {} done", job.done, lines.len()),
+        Some(end) if end.ok => write!(text, "done {}: {}", ago(end.at_ms), end.text),
+        Some(end) => write!(text, "failed: {}", end.text),
+    };
     text
 }
 

@@ -30,6 +30,8 @@ pub enum PermitInput {
     Hold(String),
     /// They may again, after a hold or a loop, and use up the reserve until the budget is whole again.
     Release,
+    /// So many percent of a day's identifies are kept for operators from now on.
+    Reserve(u8),
     /// A deadline may have passed.
     Timer,
 }
@@ -63,7 +65,7 @@ pub enum PermitOutput {
 pub struct Permits {
     interval: Duration,
     /// Identifies that only an operator may use.
-    reserve: u32,
+    reserve_percent: u8,
     /// An operator lets it be used today.
     reserve_open: bool,
     limits: Limits,
@@ -99,11 +101,10 @@ struct Holder {
 impl Permits {
     /// Permits `interval` apart in a bucket; `reserve_percent` of the daily budget stay for operators.
     pub fn new(interval: Duration, reserve_percent: u8, limits: Limits, now: Instant) -> Self {
-        let reserve = limits.total * u32::from(reserve_percent) / 100;
         let buckets = (0..limits.max_concurrency.max(1)).map(|_| Bucket::new(now)).collect();
         Self {
             interval,
-            reserve,
+            reserve_percent,
             reserve_open: false,
             limits,
             held: None,
@@ -128,6 +129,7 @@ impl Permits {
                 self.reserve_open = true;
                 self.breaker.reset();
             }
+            PermitInput::Reserve(percent) => self.reserve_percent = percent,
             PermitInput::Timer => {}
         }
         self.seen = now;
@@ -161,7 +163,7 @@ impl Permits {
 
     /// Identifies kept for operators now.
     pub fn reserve(&self) -> u32 {
-        if self.reserve_open { 0 } else { self.reserve }
+        if self.reserve_open { 0 } else { self.limits.total * u32::from(self.reserve_percent) / 100 }
     }
 
     /// Shards that wait.

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::connection::{Buffers, READ_SIZE};
 use super::desk::Desk;
 use super::handle::ShardCommand;
+use crate::config::Config;
 use crate::fleet::permits::PermitInput;
 use crate::gateway::commands::Outgoing;
 use crate::gateway::kind::EventKind;
@@ -47,7 +48,7 @@ pub struct Context {
     /// TLS of every connection.
     pub tls: Arc<rustls::ClientConfig>,
     /// Unconfirmed events of a session at which its socket is held.
-    pub max_unconfirmed: usize,
+    pub max_unconfirmed: Cell<usize>,
     /// When the next shard may dial.
     pub pace: Pace,
     /// Connections that were left and take their farewell.
@@ -64,6 +65,14 @@ impl Context {
     /// Its sinks of that name: one, as names are unique.
     pub fn sinks_called<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a dyn Sink> {
         self.sinks.iter().map(AsRef::as_ref).filter(move |sink| sink.report().name == name)
+    }
+
+    /// Goes by these settings from now on, as far as they can change.
+    pub fn adopt(&self, config: &Config) {
+        let max_unconfirmed = config.gateway.max_unconfirmed;
+        self.max_unconfirmed.set(max_unconfirmed as usize);
+        self.stages.borrow_mut().adopt(&config.stages);
+        self.sinks.iter().for_each(|sink| sink.adopt(&config.spool, max_unconfirmed));
     }
 
     /// A read buffer of the usual size.

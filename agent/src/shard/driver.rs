@@ -265,7 +265,7 @@ impl Driver {
 
     /// Whether the socket must not be read now, because too much is unconfirmed.
     fn is_held(&self, cx: &mut task::Context<'_>) -> bool {
-        let limit = self.context.max_unconfirmed;
+        let limit = self.context.max_unconfirmed.get();
         let held = self.shard.held.get();
         let bound = if held { limit.div_ceil(2) } else { limit };
         let lane = self.shard.lane.borrow();

@@ -1,12 +1,14 @@
 //! Reaches the shards of this agent from any thread: commands in, details out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pilothouse_shared::snapshot::ShardDetail;
-use pilothouse_shared::stage::StageName;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::desk::MembersResult;
+use crate::config::Config;
 use crate::fleet::placement::Placement;
 use crate::gateway::commands::Standing;
 use crate::gateway::members::MembersRequest;
@@ -38,8 +40,8 @@ pub enum ToWorker {
     Send(u32, Payload, oneshot::Sender<Standing>),
     /// Ask for members of a guild of one of its shards.
     Members(u32, MembersRequest, oneshot::Sender<MembersResult>),
-    /// Switch a stage.
-    Stage(StageName, bool),
+    /// Go by these settings from now on, as far as they can change.
+    Adopt(Arc<Config>, oneshot::Sender<()>),
     /// Describe one of its shards.
     Detail(u32, oneshot::Sender<ShardDetail>),
     /// For its instance of the sink of this name.
@@ -124,15 +126,17 @@ impl Shards {
         Ok(())
     }
 
-    /// Switches a stage on every worker.
-    ///
-    /// # Errors
-    /// [`Gone`] while shutting down.
-    pub async fn stage(&self, name: StageName, on: bool) -> Result<(), Gone> {
-        for worker in self.workers.iter() {
-            worker.send(ToWorker::Stage(name, on)).await.map_err(|_| Gone)?;
-        }
-        Ok(())
+    /// Has every worker go by these settings from now on, as far as they can change; the numbers of workers that did not
+    /// take them within `patience`.
+    pub async fn adopt(&self, config: Config, patience: Duration) -> Vec<u16> {
+        let config = Arc::new(config);
+        let told = self.workers.iter().map(|worker| {
+            let (done, taken) = oneshot::channel();
+            let message = ToWorker::Adopt(Arc::clone(&config), done);
+            timeout(patience, async { worker.send(message).await.is_ok() && taken.await.is_ok() })
+        });
+        let taken = futures_util::future::join_all(told).await;
+        (0..).zip(taken).filter(|(_, taken)| !matches!(taken, Ok(true))).map(|(worker, _)| worker).collect()
     }
 
     /// Tells every worker to stop.

@@ -1,6 +1,6 @@
 //! A worker: an OS thread with its own single-threaded runtime, its shards pinned to it, its own instance of every sink.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -124,7 +124,7 @@ async fn work(plan: Plan) -> anyhow::Result<()> {
         progress: Progress::new(),
         kinds: RefCell::new(vec![0; EventKind::NAMES.len()]),
         tls,
-        max_unconfirmed: max_unconfirmed as usize,
+        max_unconfirmed: Cell::new(max_unconfirmed as usize),
         pace: Pace::new(now),
         leaving: Default::default(),
         desk: Desk::new(fastrand::u64(..)),
@@ -316,7 +316,11 @@ async fn answer(mut inbox: mpsc::Receiver<ToWorker>, shards: &[Rc<Shard>], conte
                     context.desk.ask(shard, request, asker, Instant::now());
                 }
             }
-            ToWorker::Stage(name, on) => context.stages.borrow_mut().set(name, on),
+            ToWorker::Adopt(config, done) => {
+                context.adopt(&config);
+                // Whoever asked may have left.
+                let _ = done.send(());
+            }
             ToWorker::Detail(id, answer) => {
                 if let Some(shard) = find(id) {
                     let now = Instant::now();

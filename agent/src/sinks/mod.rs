@@ -9,7 +9,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::future::LocalBoxFuture;
@@ -46,9 +45,6 @@ mod tests;
 
 pub use self::adopt::adopt;
 
-/// While a socket is held because of unconfirmed events, they are spilled after this time.
-const SPILL_HELD_AFTER: Duration = Duration::from_millis(100);
-
 /// One worker, as its sinks see it.
 #[derive(Clone)]
 pub struct Seat {
@@ -77,6 +73,9 @@ pub trait Sink {
 
     /// Does what an operator orders.
     fn obey(&self, _order: SinkOrder) {}
+
+    /// Goes by these settings of the spool, and this many unconfirmed events that hold a session's socket, from now on.
+    fn adopt(&self, _settings: &SpoolConfig, _max_unconfirmed: u32) {}
 
     /// Delivers dead letters again, those that are this worker's; ready when they are safe.
     fn resend(&self, _letters: &[Letter]) -> LocalBoxFuture<'static, ()> {
@@ -160,6 +159,11 @@ impl Common {
         &self.dead
     }
 
+    /// The queues on disk.
+    pub fn spool(&self) -> Option<&Spool> {
+        self.spool.as_ref()
+    }
+
     /// Adds what all workers' instances of a sink share to its row.
     pub fn add_to(&self, row: &mut SinkRow) {
         let named = |letters: &&Arc<DeadLetters>| letters.name() == row.name;
@@ -176,7 +180,6 @@ impl Common {
             attempts: attempts.max(1) as usize,
             batch,
             spill_after: self.spool.as_ref().map(|_| after),
-            spill_held_after: SPILL_HELD_AFTER.min(after),
             max_unconfirmed: self.max_unconfirmed,
         }
     }

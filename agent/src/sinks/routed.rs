@@ -12,7 +12,7 @@ use super::dead::Letter;
 use super::delivery::{Delivery, Transport};
 use super::route::Route;
 use super::{Seat, Sink, SinkOrder, SinkReport};
-use crate::config::RouteBy;
+use crate::config::{RouteBy, SpoolConfig};
 use crate::pipeline::{Event, Lane, Progress};
 use crate::telemetry::clock;
 
@@ -88,6 +88,10 @@ impl<T: Transport> Sink for Routed<T> {
                 SinkOrder::Purge => route.purge(),
             }
         }
+    }
+
+    fn adopt(&self, settings: &SpoolConfig, max_unconfirmed: u32) {
+        self.routes.iter().for_each(|route| route.with_queue(|queue| queue.adopt(settings, max_unconfirmed)));
     }
 
     fn resend(&self, letters: &[Letter]) -> LocalBoxFuture<'static, ()> {

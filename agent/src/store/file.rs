@@ -7,7 +7,7 @@ use std::path::Path;
 use redb::{Builder, Database, Error, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 
 use super::guilds::Row;
-use super::{Budget, Change, SessionTag, StoredSession};
+use super::{Budget, Change, JOBS as KEPT_JOBS, Job, SessionTag, StoredSession};
 use crate::gateway::guilds::{GuildChange, Guilds};
 
 /// Slot to session, JSON.
@@ -18,6 +18,8 @@ const CONFIRMED: TableDefinition<'_, u64, (u64, u64)> = TableDefinition::new("co
 const GUILDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("known_guilds");
 /// One row, JSON.
 const BUDGET: TableDefinition<'_, (), &[u8]> = TableDefinition::new("budget");
+/// Number to job, JSON.
+const JOBS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("jobs");
 
 const CACHE_BYTES: usize = 1 << 20;
 
@@ -28,6 +30,8 @@ pub(super) struct Contents {
     /// By slot.
     pub(super) guilds: BTreeMap<u64, Row>,
     pub(super) budget: Option<Budget>,
+    /// By number.
+    pub(super) jobs: Vec<Job>,
 }
 
 /// Where a session is kept: its generation and shard.
@@ -65,6 +69,7 @@ fn make_tables(database: &Database) -> Result<(), Error> {
     transaction.open_table(CONFIRMED)?;
     transaction.open_table(GUILDS)?;
     transaction.open_table(BUDGET)?;
+    transaction.open_table(JOBS)?;
     Ok(transaction.commit()?)
 }
 
@@ -89,6 +94,9 @@ fn read(database: &Database) -> Result<Contents, Error> {
     if let Some(budget) = transaction.open_table(BUDGET)?.get(())? {
         contents.budget = Some(serde_json::from_slice(budget.value()).map_err(corrupted)?);
     }
+    for row in transaction.open_table(JOBS)?.iter()? {
+        contents.jobs.push(serde_json::from_slice(row?.1.value()).map_err(corrupted)?);
+    }
     Ok(contents)
 }
 
@@ -104,6 +112,7 @@ fn write(database: &Database, changes: &[Change]) -> Result<(), Error> {
         let mut confirmed = transaction.open_table(CONFIRMED)?;
         let mut guilds = transaction.open_table(GUILDS)?;
         let mut budget = transaction.open_table(BUDGET)?;
+        let mut jobs = transaction.open_table(JOBS)?;
         for change in changes {
             match change {
                 Change::Put { session, guilds: packed } => {
@@ -126,6 +135,10 @@ fn write(database: &Database, changes: &[Change]) -> Result<(), Error> {
                 }
                 Change::Budget(new) => {
                     budget.insert((), json(new).as_slice())?;
+                }
+                Change::Job(job) => {
+                    jobs.insert(job.number, json(job).as_slice())?;
+                    jobs.retain_in(..job.number.saturating_sub(KEPT_JOBS - 1), |_, _| false)?;
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What must survive the process: sessions with their confirmed sequences, and the identify budget.
+//! What must survive the process: sessions with their confirmed sequences, the identify budget, and what operators did.
 //!
 //! Contract: what [`StoreWriter::save`] reports as done survives kill -9 and power loss. A confirmed sequence is
 //! never combined with another session than its own, and what is known of guilds is what was known at that sequence:
@@ -25,6 +25,8 @@ mod writer;
 pub use writer::StoreWriter;
 
 const FILE: &str = "store.redb";
+/// Jobs that are kept.
+const JOBS: u64 = 1_000;
 
 /// A session that can be resumed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -63,6 +65,41 @@ pub struct Budget {
     pub remaining: u32,
     /// When they are granted anew, Unix milliseconds.
     pub resets_at_ms: u64,
+}
+
+/// A change that somebody asked for, and what became of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// Counts up over restarts.
+    pub number: u64,
+    /// The plan's id, or the key that came with the command: it is done once.
+    pub key: String,
+    /// Name of who asked.
+    pub by: String,
+    /// The command as it was asked for, or that it was a plan.
+    pub asked: String,
+    /// Why, as far as that was said.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Its commands, in order, with their shards by number.
+    pub lines: Vec<String>,
+    /// When it began, Unix milliseconds.
+    pub at_ms: u64,
+    /// Commands that were done.
+    pub done: u32,
+    /// How it ended; none while it is done.
+    pub end: Option<JobEnd>,
+}
+
+/// How a job ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JobEnd {
+    /// Whether everything was done.
+    pub ok: bool,
+    /// What was answered.
+    pub text: String,
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
 }
 
 /// Stands for a session id where only a fixed size has room; a sequence counts only together with the session it is of.
@@ -109,6 +146,8 @@ pub enum Change {
     },
     /// The identify budget changed.
     Budget(Budget),
+    /// A job began, went on or ended. The oldest of too many are forgotten.
+    Job(Job),
 }
 
 impl Change {
@@ -191,6 +230,11 @@ impl Store {
     /// The budget as last saved.
     pub fn budget(&self) -> Option<Budget> {
         self.contents.budget
+    }
+
+    /// The last jobs, by number.
+    pub fn jobs(&self) -> &[Job] {
+        &self.contents.jobs
     }
 
     /// Where an unreadable store was put, if one was found.

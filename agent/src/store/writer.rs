@@ -135,7 +135,7 @@ impl Writer {
             Change::Remove { generation, shard } => {
                 self.known.remove(&slot(*generation, *shard));
             }
-            Change::Budget(_) => {}
+            Change::Budget(_) | Change::Job(_) => {}
         }
         true
     }

@@ -1,65 +1,106 @@
-//! The question before something changes. It opens on Cancel, and for more than one shard asks for their number. PURE.
+//! The question before something changes: the agent's plan. It opens on Cancel; for more than one shard it asks for their
+//! number, for the whole fleet for its name and a reason. PURE.
 
-use pilothouse_shared::command::Command;
-use pilothouse_shared::selector::Selector;
+use pilothouse_shared::plan::Plan;
 
-/// A command that waits for consent.
+/// Characters that can be typed.
+const LONGEST: usize = 120;
+
+/// A plan that waits for consent.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Dialog {
     /// What would be done.
-    pub command: Command,
+    pub plan: Plan,
+    /// What it takes to agree.
+    pub consent: Consent,
     /// Whether the button that does it has the focus.
     pub on_ok: bool,
-    /// The number typed so far, where the question needs it.
-    pub typed: Option<String>,
+    /// What was typed so far, where something has to be.
+    pub typed: String,
+}
+
+/// What it takes to agree to a plan: the more shards, the more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Consent {
+    /// A button.
+    Button,
+    /// The number of shards.
+    Number(u32),
+    /// The fleet's name and, behind it, a reason.
+    Fleet(String),
 }
 
 impl Dialog {
-    /// Asks about a command.
-    pub fn new(command: Command) -> Self {
-        let typed = (!is_one(&command)).then(String::new);
-        Self { command, on_ok: false, typed }
+    /// Asks about a plan for a fleet of this name and number of shards.
+    pub fn new(plan: Plan, fleet: &str, total: u32) -> Self {
+        let consent = match plan.shards() {
+            0 | 1 => Consent::Button,
+            shards if shards == total => Consent::Fleet(fleet.to_owned()),
+            shards => Consent::Number(shards),
+        };
+        Self { plan, consent, on_ok: false, typed: String::new() }
     }
 
-    /// Whether the typed number is the number of shards.
-    pub fn typed_right(&self, count: Option<u32>) -> bool {
-        self.typed.as_ref().is_none_or(|typed| count.is_some_and(|count| typed.parse() == Ok(count)))
-    }
-}
-
-/// The shards that a changing command names.
-pub fn selector(command: &Command) -> Option<&Selector> {
-    match command {
-        Command::Restart { shards, .. } | Command::Close { shards, .. } | Command::Presence { shards, .. } => {
-            Some(shards)
+    /// Whether everything that it takes is there.
+    pub fn agreed(&self) -> bool {
+        match &self.consent {
+            Consent::Button => self.on_ok,
+            Consent::Number(shards) => self.typed.parse() == Ok(*shards),
+            Consent::Fleet(_) => self.reason().is_some(),
         }
-        _ => None,
     }
-}
 
-/// Whether a command changes at most one shard, named by its id.
-pub fn is_one(command: &Command) -> bool {
-    let one = |shards: &Selector| shards.highest_named().is_some_and(|id| *shards == Selector::shard(id));
-    selector(command).is_none_or(one)
+    /// The reason, where the fleet's name stands before it.
+    pub fn reason(&self) -> Option<&str> {
+        let Consent::Fleet(name) = &self.consent else { return None };
+        let reason = self.typed.trim().strip_prefix(name.as_str())?.strip_prefix(' ')?.trim();
+        (!reason.is_empty()).then_some(reason)
+    }
+
+    /// Takes a typed character, where it can be part of an answer.
+    pub fn type_in(&mut self, letter: char) {
+        let fits = match self.consent {
+            Consent::Button => false,
+            Consent::Number(_) => letter.is_ascii_digit() && self.typed.len() < 9,
+            Consent::Fleet(_) => !letter.is_control() && self.typed.chars().count() < LONGEST,
+        };
+        if fits {
+            self.typed.push(letter);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use pilothouse_shared::plan::Step;
+
     use super::*;
 
-    fn dialog(line: &str) -> Dialog {
-        Dialog::new(Command::parse(line).expect(line))
+    fn dialog(shards: u32) -> Dialog {
+        let plan = Plan { steps: vec![Step { shards, ..Step::default() }], ..Plan::default() };
+        Dialog::new(plan, "prod", 64)
+    }
+
+    fn typed(shards: u32, text: &str) -> Dialog {
+        let mut dialog = dialog(shards);
+        text.chars().for_each(|letter| dialog.type_in(letter));
+        dialog
     }
 
     #[test]
-    fn one_shard_needs_a_button_and_several_their_number() {
-        let one = dialog("restart 3");
-        assert!(!one.on_ok && one.typed.is_none() && one.typed_right(None));
-        for line in ["restart 3-4", "restart *", "close state=active --code 4000", "restart 3,4"] {
-            let mut several = dialog(line);
-            assert!(!several.typed_right(None) && !several.typed_right(Some(2)), "{line}");
-            several.typed = Some("2".into());
-            assert!(several.typed_right(Some(2)) && !several.typed_right(Some(22)), "{line}");
+    fn the_more_shards_the_more_it_takes() {
+        let mut one = dialog(1);
+        assert!(!one.agreed());
+        one.on_ok = true;
+        assert!(one.agreed());
+        for (text, agreed) in [("", false), ("2", false), ("3", true), ("33", false), ("3x", true)] {
+            assert_eq!(typed(3, text).agreed(), agreed, "{text}");
         }
+        for (text, agreed) in
+            [("64", false), ("prod", false), ("prod ", false), ("prod stuck", true), ("production", false)]
+        {
+            assert_eq!(typed(64, text).agreed(), agreed, "{text}");
+        }
+        assert_eq!(typed(64, "prod it is stuck").reason(), Some("it is stuck"));
     }
 }

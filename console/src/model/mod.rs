@@ -12,9 +12,8 @@ pub mod history;
 pub mod nav;
 pub mod prompt;
 
-use pilothouse_shared::selector::Selector;
 use pilothouse_shared::snapshot::{Overview, ShardDetail, ShardState};
-use pilothouse_shared::wire::{Role, Subscription};
+use pilothouse_shared::wire::{Role, Subscription, ToAgent};
 
 use self::columns::{COLUMNS, Column};
 use self::dialog::Dialog;
@@ -58,6 +57,17 @@ pub enum Link {
         /// When the next attempt begins; none where it cannot help.
         retry_at: Option<u64>,
     },
+}
+
+/// A command that is not answered yet.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Due {
+    /// Its number.
+    pub id: u64,
+    /// Its line.
+    pub line: String,
+    /// What applies its plan: sent again over a new link, as it is done once only.
+    pub apply: Option<ToAgent>,
 }
 
 /// What the agent said about itself.
@@ -269,7 +279,7 @@ pub struct Model {
     /// Lines that were run, oldest first.
     pub past: Vec<String>,
     /// Commands whose answers are due.
-    pub due: Vec<(u64, String)>,
+    pub due: Vec<Due>,
     /// Id of the next command.
     pub next_command: u64,
     /// What the agent was last asked to tell.
@@ -382,21 +392,14 @@ impl Model {
     /// What the agent should tell: only what is shown.
     pub fn subscription(&self) -> Subscription {
         let screen = self.nav.screen();
-        let counts = matches!(&self.input, Input::Dialog(dialog) if dialog.typed.is_some());
         let filters = !self.shards.filter.is_empty();
         let rows = screen == Screen::Shards && (self.shards.table || filters);
         Subscription {
             overview: true,
             map: screen != Screen::Overview || self.overview_has_map(),
-            shards: rows || counts,
+            shards: rows,
             detail: if let Screen::Shard(id) = screen { Some(id) } else { None },
         }
-    }
-
-    /// Shards that a selector names; none while the rows that tell it are still on their way.
-    pub fn named(&self, selector: &Selector) -> Option<u32> {
-        let count = || self.fleet.rows().filter(|row| selector.matches(row)).count();
-        self.fleet.rows_whole.then(|| u32::try_from(count()).expect("at most a u32 of shards"))
     }
 
     /// Whether the map shows this shard: it passes the filter and, with "only bad", is not well.

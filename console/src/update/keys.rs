@@ -4,7 +4,7 @@ use super::{line, notify};
 use crate::actions::{self, Action, Entry, Risk};
 use crate::message::{Effect, Key, Mouse};
 use crate::model::columns::{COLUMNS, fitting};
-use crate::model::dialog::{self, Dialog};
+use crate::model::dialog::{Consent, Dialog};
 use crate::model::filter::Filter;
 use crate::model::nav::Screen;
 use crate::model::prompt::{Prompt, Purpose};
@@ -61,8 +61,7 @@ pub(super) fn mouse(model: &mut Model, mouse: Mouse, now: u64) -> Vec<Effect> {
 /// Does what an entry of the action table says.
 pub(super) fn act(model: &mut Model, entry: &Entry, now: u64) -> Vec<Effect> {
     if entry.risk == Risk::Changes {
-        line::ask_restart(model, now);
-        return Vec::new();
+        return line::ask_restart(model, now);
     }
     match entry.action {
         Action::Quit => return vec![Effect::Quit],
@@ -314,16 +313,15 @@ fn filter(model: &mut Model, prompt: &mut Prompt) {
 }
 
 fn on_dialog(model: &mut Model, mut dialog: Dialog, key: Key, now: u64) -> Vec<Effect> {
-    let count = dialog::selector(&dialog.command).and_then(|shards| model.named(shards));
-    let typed_right = dialog.typed_right(count);
-    match (key, &mut dialog.typed) {
-        (Key::Esc, _) => return Vec::new(),
-        (Key::Char('q'), _) => return vec![Effect::Quit],
-        (Key::Enter, None) if !dialog.on_ok => return Vec::new(),
-        (Key::Enter, _) if typed_right => return line::send(model, &dialog.command, now),
-        (Key::Tab | Key::BackTab | Key::Left | Key::Right, None) => dialog.on_ok = !dialog.on_ok,
-        (Key::Char(digit), Some(typed)) if digit.is_ascii_digit() && typed.len() < 9 => typed.push(digit),
-        (Key::Backspace, Some(typed)) => drop(typed.pop()),
+    let button = dialog.consent == Consent::Button;
+    match key {
+        Key::Esc => return Vec::new(),
+        Key::Char('q') if !matches!(dialog.consent, Consent::Fleet(_)) => return vec![Effect::Quit],
+        Key::Enter if dialog.agreed() => return line::apply(model, dialog, now),
+        Key::Enter if button => return Vec::new(),
+        Key::Tab | Key::BackTab | Key::Left | Key::Right if button => dialog.on_ok = !dialog.on_ok,
+        Key::Char(letter) => dialog.type_in(letter),
+        Key::Backspace => drop(dialog.typed.pop()),
         _ => {}
     }
     model.input = Input::Dialog(dialog);

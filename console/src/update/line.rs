@@ -1,16 +1,17 @@
 //! Runs what was typed behind `:` and what a dialog agreed to, and shows the answers. PURE.
 
 use pilothouse_shared::command::Command;
+use pilothouse_shared::plan::Plan;
 use pilothouse_shared::selector::Selector;
 use pilothouse_shared::wire::ToAgent;
 
 use super::{keys, notify};
 use crate::actions::{self, Entry, Scope};
 use crate::message::Effect;
-use crate::model::dialog::{self, Dialog};
+use crate::model::dialog::Dialog;
 use crate::model::filter::{Filter, FilterError};
 use crate::model::nav::Screen;
-use crate::model::{Input, Model};
+use crate::model::{Due, Input, Model};
 
 /// Lines that are remembered.
 const PAST: usize = 200;
@@ -49,14 +50,7 @@ pub(super) fn run(model: &mut Model, line: &str, now: u64) -> Vec<Effect> {
             list(model, &shards);
             Vec::new()
         }
-        Ok(command) if dialog::is_one(&command) => from_prompt(model, &command, line),
-        Ok(command) => {
-            match refusal(model, &command) {
-                Some(why) => wrong(model, why),
-                None => model.input = Input::Dialog(Dialog::new(command)),
-            }
-            Vec::new()
-        }
+        Ok(command) => from_prompt(model, &command, line),
         Err(error) => {
             wrong(model, error.to_string());
             Vec::new()
@@ -65,27 +59,49 @@ pub(super) fn run(model: &mut Model, line: &str, now: u64) -> Vec<Effect> {
 }
 
 /// Asks before the chosen shard is restarted.
-pub(super) fn ask_restart(model: &mut Model, now: u64) {
+pub(super) fn ask_restart(model: &mut Model, now: u64) -> Vec<Effect> {
     let command = Command::Restart { shards: Selector::shard(model.shards.cursor), identify: false };
-    match refusal(model, &command) {
-        Some(why) => notify(model, why, false, now),
-        None => model.input = Input::Dialog(Dialog::new(command)),
-    }
-}
-
-/// Sends a command that was agreed to.
-pub(super) fn send(model: &mut Model, command: &Command, now: u64) -> Vec<Effect> {
-    if let Some(why) = refusal(model, command) {
+    if let Some(why) = refusal(model, &command) {
         notify(model, why, false, now);
         return Vec::new();
     }
-    let (_, effect) = number(model, command.to_string());
-    vec![effect]
+    vec![number(model, command.to_string()).1]
+}
+
+/// Takes a plan in: the question about it, where it was asked for and nothing else is going on.
+pub(super) fn planned(model: &mut Model, id: u64, plan: Plan, now: u64) {
+    let asked = model.due.iter().any(|due| due.id == id);
+    model.due.retain(|due| due.id != id);
+    let free = match &model.input {
+        Input::Screen => true,
+        Input::Prompt(prompt) => prompt.waiting == Some(id),
+        _ => false,
+    };
+    if !asked || !free {
+        return notify(model, "a plan came too late to be asked about: nothing was done", false, now);
+    }
+    let fleet = model.hello.as_ref().map_or("", |hello| hello.fleet.as_str());
+    model.input = Input::Dialog(Dialog::new(plan, fleet, model.fleet.total()));
+}
+
+/// Applies the plan that was agreed to.
+pub(super) fn apply(model: &mut Model, dialog: Dialog, now: u64) -> Vec<Effect> {
+    if !model.is_up() {
+        notify(model, "not connected: nothing was sent", false, now);
+        return Vec::new();
+    }
+    let reason = dialog.reason().map(str::to_owned);
+    let line = dialog.plan.steps.iter().map(|step| step.line.as_str()).collect::<Vec<_>>().join("; ");
+    let id = model.next_command;
+    model.next_command += 1;
+    let apply = ToAgent::Apply { id, plan: dialog.plan.id, reason };
+    model.due.push(Due { id, line, apply: Some(apply.clone()) });
+    vec![Effect::Send(apply)]
 }
 
 /// Takes an answer in: into the line it was typed in, else as a notice, a longer one as a text to read.
 pub(super) fn answer(model: &mut Model, id: u64, ok: bool, text: &str, now: u64) {
-    model.due.retain(|(due, _)| *due != id);
+    model.due.retain(|due| due.id != id);
     let text: String = text.chars().filter(|letter| *letter == '\n' || !letter.is_control()).collect();
     let at_prompt = matches!(&model.input, Input::Prompt(prompt) if prompt.waiting == Some(id));
     if at_prompt && !ok {
@@ -149,8 +165,8 @@ fn refusal(model: &Model, command: &Command) -> Option<String> {
 fn number(model: &mut Model, line: String) -> (u64, Effect) {
     let id = model.next_command;
     model.next_command += 1;
-    model.due.push((id, line.clone()));
-    (id, Effect::Send(ToAgent::Command { id, line }))
+    model.due.push(Due { id, line: line.clone(), apply: None });
+    (id, Effect::Send(ToAgent::Command { id, line, yes: false, key: None, reason: None }))
 }
 
 /// Shows what is wrong where it was typed.

@@ -7,7 +7,7 @@ use super::{line, notify};
 use crate::format;
 use crate::message::{Effect, LinkEvent};
 use crate::model::history::Sample;
-use crate::model::{Hello, Link, Model};
+use crate::model::{Due, Hello, Link, Model};
 
 pub(super) fn event(model: &mut Model, event: LinkEvent, now: u64) -> Vec<Effect> {
     match event {
@@ -17,7 +17,7 @@ pub(super) fn event(model: &mut Model, event: LinkEvent, now: u64) -> Vec<Effect
         LinkEvent::Open => opened(model, now),
         LinkEvent::Frame(frame) => {
             model.heard_at = Some(now);
-            self::frame(model, *frame, now);
+            return self::frame(model, *frame, now);
         }
         LinkEvent::Rtt(ms) => {
             if let Link::Up { rtt, .. } = &mut model.link {
@@ -44,15 +44,21 @@ fn down(model: &mut Model, reason: &str, wait_ms: Option<u64>, now: u64) {
     model.link = Link::Down { reason: format::clean(reason), retry_at: wait_ms.map(|wait| now + wait) };
     model.subscribed = None;
     let unanswered = std::mem::take(&mut model.due);
-    if let Some((_, line)) = unanswered.last() {
-        notify(model, format!("no answer to {line:?}: the link went down; look whether it was done"), false, now);
+    // What applies a plan is sent again: it is done once, however often it is sent.
+    let (again, lost): (Vec<Due>, Vec<Due>) = unanswered.into_iter().partition(|due| due.apply.is_some());
+    model.due = again;
+    match (model.due.last(), lost.last()) {
+        (Some(due), _) => notify(model, format!("no answer to {:?} yet: it is asked for again", due.line), false, now),
+        (None, Some(due)) => notify(model, format!("no answer to {:?}: the link went down", due.line), false, now),
+        (None, None) => {}
     }
 }
 
-fn frame(model: &mut Model, frame: FromAgent, now: u64) {
+fn frame(model: &mut Model, frame: FromAgent, now: u64) -> Vec<Effect> {
     match frame {
         FromAgent::Hello { agent, fleet, version, role, .. } => {
             model.hello = Some(Hello { agent, fleet, version, role });
+            return model.due.iter().filter_map(|due| due.apply.clone()).map(Effect::Send).collect();
         }
         FromAgent::Overview(overview) => self::overview(model, overview, now),
         FromAgent::Map { total, full, states } => {
@@ -68,10 +74,13 @@ fn frame(model: &mut Model, frame: FromAgent, now: u64) {
             }
         }
         FromAgent::Detail(detail) => self::detail(model, detail, now),
+        FromAgent::Plan { id, plan } => line::planned(model, id, plan, now),
+        FromAgent::Progress { done, of, .. } => notify(model, format!("{done} of {of} done"), true, now),
         FromAgent::Result { id, ok, text } => line::answer(model, id, ok, &text, now),
         // The link ends next, with this reason.
         FromAgent::Bye { .. } => {}
     }
+    Vec::new()
 }
 
 fn overview(model: &mut Model, overview: Box<Overview>, now: u64) {

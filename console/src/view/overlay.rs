@@ -1,6 +1,7 @@
 //! Boxes above the screen: the keys, a question, an answer to read.
 
 use pilothouse_shared::command::Command;
+use pilothouse_shared::plan::Step;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
@@ -9,7 +10,7 @@ use super::Scene;
 use crate::actions::{ACTIONS, Risk, Scope, key_name};
 use crate::format;
 use crate::model::Input;
-use crate::model::dialog::{self, Dialog};
+use crate::model::dialog::{Consent, Dialog};
 use crate::theme::Ink;
 use crate::widget::{frame, text};
 
@@ -91,31 +92,46 @@ fn help(scene: Scene<'_>) -> Vec<Line> {
 }
 
 fn ask(scene: Scene<'_>, buf: &mut Buffer, body: Rect, dialog: &Dialog) {
-    let count = dialog::selector(&dialog.command).and_then(|shards| scene.model.named(shards));
     let room = body.width.saturating_sub(8).min(66);
-    let mut lines = text::wrap(&consequence(&dialog.command), room);
-    lines.push(String::new());
-    let height = u16::try_from(lines.len()).unwrap_or(8) + 5;
-    let inner = frame::boxed(buf, scene.theme, body, (room + 4, height), "change shards");
+    let mut lines: Vec<Line> = Vec::new();
+    for step in &dialog.plan.steps {
+        lines.push(vec![(format!(":{}", format::clean(&step.line)), Ink::Strong)]);
+        lines.extend(text::wrap(&cost(step), room).into_iter().map(|line| vec![(line, Ink::Text)]));
+    }
+    for warning in &dialog.plan.warnings {
+        lines.extend(text::wrap(&format::clean(warning), room).into_iter().map(|line| vec![(line, Ink::Warn)]));
+    }
+    let height = u16::try_from(lines.len()).unwrap_or(u16::MAX - 5) + 5;
+    let inner = frame::boxed(buf, scene.theme, body, (room + 4, height), "change");
     let ground = scene.ink(Ink::Box);
-    let cut = scene.theme.signs.cut;
-    text::put(
-        buf,
-        inner.x,
-        inner.y,
-        inner.width,
-        &format!(":{}", dialog.command),
-        ground.patch(scene.ink(Ink::Strong)),
-        cut,
-    );
-    for (line, y) in lines.iter().zip(inner.y + 1..inner.bottom()) {
-        text::put(buf, inner.x, y, inner.width, line, ground, cut);
-    }
     let y = inner.bottom().saturating_sub(2);
-    match &dialog.typed {
-        None => buttons(scene, buf, (inner.x, y), dialog.on_ok),
-        Some(typed) => number(scene, buf, Rect { y, ..inner }, typed, count, dialog.typed_right(count)),
+    let shown = usize::from(y.saturating_sub(inner.y + 1));
+    if lines.len() > shown && shown > 0 {
+        let more = lines.len() - shown + 1;
+        lines.truncate(shown - 1);
+        lines.push(vec![(format!("and {more} lines more"), Ink::Dim)]);
     }
+    for (line, y) in lines.iter().zip(inner.y..y) {
+        let styled: Vec<(&str, Style)> =
+            line.iter().map(|(text, ink)| (text.as_str(), ground.patch(scene.ink(*ink)))).collect();
+        scene.pieces(buf, inner.x, y, inner.width, &styled);
+    }
+    let area = Rect { y, ..inner };
+    match &dialog.consent {
+        Consent::Button => buttons(scene, buf, (inner.x, y), dialog.on_ok),
+        Consent::Number(shards) => {
+            let question = format!("this is about {}: type the number {shards} ", format::shards((*shards).into()));
+            typed(scene, buf, area, &question, dialog);
+        }
+        Consent::Fleet(name) => typed(scene, buf, area, &format!("all of {name}: type {name} and a reason "), dialog),
+    }
+}
+
+/// What a step does and costs.
+fn cost(step: &Step) -> String {
+    let text = step.to_string();
+    let text = text.strip_prefix(step.line.as_str()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&text);
+    format::clean(text)
 }
 
 fn buttons(scene: Scene<'_>, buf: &mut Buffer, (x, y): (u16, u16), on_ok: bool) {
@@ -124,36 +140,18 @@ fn buttons(scene: Scene<'_>, buf: &mut Buffer, (x, y): (u16, u16), on_ok: bool) 
     let style = |focus: bool| if focus { chosen } else { ground.patch(scene.ink(Ink::Dim)) };
     let label = |name: &str, focus: bool| if focus { format!("[ {name} ]") } else { format!("  {name}  ") };
     let at = text::put(buf, x, y, 14, &label("Cancel", !on_ok), style(!on_ok), "") + 2;
-    text::put(buf, at, y, 14, &label("Restart", on_ok), style(on_ok), "");
+    text::put(buf, at, y, 14, &label("Do it", on_ok), style(on_ok), "");
     let hint = "Tab changes, Enter chooses, Esc cancels";
     text::put(buf, x, y + 1, 60, hint, ground.patch(scene.ink(Ink::Dim)), "");
 }
 
-fn number(scene: Scene<'_>, buf: &mut Buffer, area: Rect, typed: &str, count: Option<u32>, right: bool) {
+fn typed(scene: Scene<'_>, buf: &mut Buffer, area: Rect, question: &str, dialog: &Dialog) {
     let ground = scene.ink(Ink::Box);
     let say = |ink| ground.patch(scene.ink(ink));
-    let question = match count {
-        None => "counting the shards ".to_owned(),
-        Some(count) => format!("this names {}: type the number {count} ", format::shards(count.into())),
-    };
-    let at = text::put(buf, area.x, area.y, area.width, &question, say(Ink::Warn), scene.theme.signs.cut);
-    let field = text::put(buf, at, area.y, area.right().saturating_sub(at), typed, say(Ink::Strong), "");
+    let at = text::put(buf, area.x, area.y, area.width, question, say(Ink::Warn), scene.theme.signs.cut);
+    let room = area.right().saturating_sub(at + 1);
+    let field = text::put(buf, at, area.y, room, text::tail(&dialog.typed, room), say(Ink::Strong), "");
     text::put(buf, field, area.y, 1, " ", ground.add_modifier(Modifier::REVERSED), "");
-    let hint = if right { "Enter does it, Esc cancels" } else { "Esc cancels" };
+    let hint = if dialog.agreed() { "Enter does it, Esc cancels" } else { "Esc cancels" };
     text::put(buf, area.x, area.y + 1, area.width, hint, say(Ink::Dim), "");
-}
-
-/// What a command would do, in words.
-fn consequence(command: &Command) -> String {
-    match command {
-        Command::Restart { identify: true, .. } => {
-            "Closes the connections and starts new sessions. Spends one identify a shard; events of the pause are not replayed.".into()
-        }
-        Command::Restart { .. } => {
-            "Closes the connections and resumes the sessions. Nothing is lost and no identify is spent.".into()
-        }
-        Command::Close { code, .. } => format!("Closes the connections with {code}. The shards reconnect and resume where Discord allows it."),
-        Command::Presence { .. } => "Sets the bot's presence on these shards, now and for their later sessions.".into(),
-        other => other.to_string(),
-    }
 }

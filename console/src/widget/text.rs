@@ -44,6 +44,12 @@ pub fn put_right(buf: &mut Buffer, right: u16, y: u16, room: u16, text: &str, st
     x
 }
 
+/// The end of `text` that fits into `room` columns.
+pub fn tail(text: &str, room: u16) -> &str {
+    let start = text.char_indices().map(|(at, _)| at).find(|at| width(&text[*at..]) <= room);
+    start.map_or("", |at| &text[at..])
+}
+
 /// Lines of at most `room` columns, broken at blanks.
 pub fn wrap(text: &str, room: u16) -> Vec<String> {
     let mut lines = Vec::new();

@@ -1,5 +1,8 @@
 //! A fleet that is made up from a seed.
 
+use pilothouse_shared::command::Command;
+use pilothouse_shared::plan::{Plan, Step};
+use pilothouse_shared::selector::Selector;
 use pilothouse_shared::snapshot::{
     AgentRow, CloseRow, Finding, GenerationRow, IdentifyRow, LifeEvent, Overview, Severity, ShardDetail, ShardRow,
     ShardState, SinkRow, StageRow,
@@ -238,4 +241,14 @@ fn row(id: u32, total: u32, random: &mut fastrand::Rng, now: u64) -> ShardRow {
 /// What it says of itself.
 pub(crate) fn hello(role: Role) -> FromAgent {
     FromAgent::Hello { protocol: PROTOCOL, agent: "eu-1".into(), fleet: "prod".into(), version: "0.1.0".into(), role }
+}
+
+/// A plan that is called like its line.
+pub(crate) fn plan(fleet: &Fleet, line: &str) -> Plan {
+    let command = Command::parse(line).expect("the console sends commands");
+    let named = |selector| fleet.rows.iter().filter(|row| Selector::matches(selector, row)).count();
+    let shards = u32::try_from(command.shards().map_or(0, named)).expect("few");
+    let effect = "does something to the shards that are named, in words that are long enough for two lines".into();
+    let step = Step { line: line.into(), effect, shards, guilds: 40, identifies: 1, ..Step::default() };
+    Plan { id: line.into(), steps: vec![step], warnings: vec!["this is only a test".into()], ..Plan::default() }
 }

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::StatusCode;
 
-use self::fleet::{Fleet, hello};
+use self::fleet::{Fleet, hello, plan};
 
 /// The token it lets in.
 pub(crate) const TOKEN: &str = "fake-token";
@@ -62,8 +62,18 @@ async fn console(stream: TcpStream, mut fleet: Fleet, role: Role) {
                         first(&mut socket, &fleet, &wanted, &subscription).await;
                         wanted = subscription;
                     }
-                    ToAgent::Command { id, line } => {
+                    ToAgent::Command { id, line, yes, .. } => {
                         let (ok, text) = answer(&fleet, &line);
+                        let asks = ok && !yes && Command::parse(&line).is_ok_and(|command| command.changes());
+                        let frame = if asks {
+                            FromAgent::Plan { id, plan: plan(&fleet, &line) }
+                        } else {
+                            FromAgent::Result { id, ok, text }
+                        };
+                        send(&mut socket, &frame).await;
+                    }
+                    ToAgent::Apply { id, plan, .. } => {
+                        let (ok, text) = answer(&fleet, &plan);
                         send(&mut socket, &FromAgent::Result { id, ok, text }).await;
                     }
                 }

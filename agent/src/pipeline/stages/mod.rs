@@ -86,8 +86,15 @@ impl Stages {
         stages
     }
 
+    /// Goes by this configuration from now on; what a stage that stays on remembers and has counted stays.
+    pub fn adopt(&mut self, config: &StagesConfig) {
+        self.prefix = MessagePrefix::new(config.prefixes.clone());
+        self.drop = config.drop;
+        StageName::ALL.into_iter().for_each(|name| self.set(name, config.enabled.contains(&name)));
+    }
+
     /// Switches a stage. One that is switched off forgets what it remembered.
-    pub fn set(&mut self, name: StageName, on: bool) {
+    fn set(&mut self, name: StageName, on: bool) {
         self.switches[name as usize].on = on;
         if name == StageName::MessageUpdate && !on {
             self.updates = MessageUpdate::default();

@@ -14,6 +14,7 @@ use pilothouse_shared::ids::GuildId;
 use self::backlog::Backlog;
 use self::ordered::{Ordered, Taken};
 use super::delivery::Delivery;
+use crate::config::SpoolConfig;
 use crate::pipeline::{Event, Lane};
 
 mod backlog;
@@ -31,6 +32,8 @@ const LOAD: usize = 64;
 /// Events of one append.
 const APPEND: usize = 1024;
 
+/// While a socket is held because of unconfirmed events, they are spilled after this time.
+const SPILL_HELD_AFTER: Duration = Duration::from_millis(100);
 /// Room that an empty queue keeps, in items and in streams.
 const KEPT: usize = 64;
 
@@ -43,8 +46,6 @@ pub(super) struct Bounds {
     pub(super) batch: usize,
     /// An event that is not confirmed after this time goes to the spool; none: there is no spool.
     pub(super) spill_after: Option<Duration>,
-    /// The same while its session's socket is held because of unconfirmed events.
-    pub(super) spill_held_after: Duration,
     /// Unconfirmed events at which a session's socket is held.
     pub(super) max_unconfirmed: usize,
 }
@@ -184,6 +185,14 @@ impl Queue {
         }
     }
 
+    /// Goes by these settings from now on.
+    pub(super) fn adopt(&mut self, settings: &SpoolConfig, max_unconfirmed: u32) {
+        let Bounds { spill_after, max_unconfirmed: limit, .. } = &mut self.bounds;
+        *spill_after = spill_after.map(|_| settings.after);
+        *limit = max_unconfirmed as usize;
+        self.pace.set(settings.drain_rate);
+    }
+
     /// The spool holds the records `head..tail` of `shard` from an earlier run.
     pub(super) fn recover(&mut self, shard: u32, head: u64, tail: u64) {
         let stream = self.streams.entry(shard).or_default();
@@ -298,7 +307,7 @@ impl Queue {
             let oldest = stream.live.iter().find_map(|id| self.items.get(id)?.owed.as_ref());
             oldest.is_some_and(|Owed { lane, received, .. }| {
                 let held = lane.outstanding() >= bounds.max_unconfirmed;
-                let limit = if held { bounds.spill_held_after } else { usual };
+                let limit = if held { SPILL_HELD_AFTER.min(usual) } else { usual };
                 now.saturating_duration_since(*received) >= limit
             })
         };

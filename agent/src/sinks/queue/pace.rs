@@ -43,6 +43,11 @@ impl Pace {
         now.max(self.at + Duration::from_secs_f64(missing / self.per_second))
     }
 
+    /// So many a second from now on.
+    pub(super) fn set(&mut self, per_second: u32) {
+        self.per_second = f64::from(per_second.max(1));
+    }
+
     /// With no limit, or with it again.
     pub(super) fn hurry(&mut self, hurry: bool) {
         self.hurry = hurry;

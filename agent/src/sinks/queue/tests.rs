@@ -12,13 +12,7 @@ use crate::pipeline::Progress;
 const KIND: EventKind = EventKind::GUILD_CREATE;
 
 fn bounds(attempts: usize, batch: usize) -> Bounds {
-    Bounds {
-        attempts,
-        batch,
-        spill_after: Some(Duration::from_secs(1)),
-        spill_held_after: Duration::from_millis(100),
-        max_unconfirmed: 8,
-    }
+    Bounds { attempts, batch, spill_after: Some(Duration::from_secs(1)), max_unconfirmed: 8 }
 }
 
 #[derive(Clone, Debug)]

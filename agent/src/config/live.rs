@@ -1,0 +1,86 @@
+//! PURE: settings that change while the agent runs, and what another reading of the sources would change.
+
+use std::collections::BTreeMap;
+
+use super::keys::KEYS;
+use super::load::{apply, together};
+use super::nearest::nearest;
+use super::render::values;
+use super::value::Raw;
+use super::{Loaded, Origin, Problem};
+
+/// A setting that another reading gives another value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Difference {
+    /// Its name.
+    pub key: String,
+    /// Its value here, in TOML; none where nothing is set. A secret's is hidden, so its change is not seen.
+    pub before: Option<String>,
+    /// Its value there.
+    pub after: Option<String>,
+    /// It can change while the agent runs.
+    pub live: bool,
+}
+
+impl Loaded {
+    /// With `key` at `value`, as a variable would hold it.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that it takes a restart.
+    pub fn with(&self, key: &str, value: &str, origin: Origin) -> Result<Self, Problem> {
+        let refused = |said: String| Problem { key: Some(key.to_owned()), ..Problem::new(Origin::Default, said) };
+        let Some(known) = KEYS.iter().find(|known| known.name == key) else {
+            return Err(refused(unknown(key, &self.config.sinks)));
+        };
+        if !known.live {
+            return Err(refused(
+                "it changes with the next start only: change it in the file or environment".to_owned(),
+            ));
+        }
+        let raw = Raw::One(value.to_owned());
+        if raw.is_empty() && !matches!(key, "stages.enabled" | "stages.prefixes" | "stages.drop" | "spool.expiry") {
+            return Err(refused(format!("a value is missing; allowed is {}", known.allowed)));
+        }
+        let raw = if raw.is_empty() { Raw::Many(Vec::new()) } else { raw };
+        let mut changed = self.clone();
+        let setting = super::file::Setting { key: key.to_owned(), raw, origin };
+        apply(KEYS, &mut changed.config, &setting).map_err(|problem| Problem { origin: Origin::Default, ..problem })?;
+        if key == "spool.max_size" && self.config.spool.max_bytes.min(changed.config.spool.max_bytes) == 0 {
+            return Err(refused("a spool is begun or forgone with the next start only".to_owned()));
+        }
+        if let Some((key, value, said)) = together(&changed.config).into_iter().next() {
+            return Err(Problem {
+                key: Some(key.to_owned()),
+                value: Some(value),
+                ..Problem::new(Origin::Default, said)
+            });
+        }
+        changed.origins.insert(key.to_owned(), setting.origin);
+        Ok(changed)
+    }
+
+    /// What has another value in `other`.
+    pub fn differences(&self, other: &Self) -> Vec<Difference> {
+        let (mut before, mut after): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            (values(&self.config).into_iter().collect(), values(&other.config).into_iter().collect());
+        let mut names: Vec<String> = before.keys().chain(after.keys()).cloned().collect();
+        names.sort_unstable();
+        names.dedup();
+        let differences = names.into_iter().filter_map(|key| {
+            let (before, after) = (before.remove(&key).flatten(), after.remove(&key).flatten());
+            let live = KEYS.iter().any(|known| known.name == key && known.live);
+            (before != after).then_some(Difference { key, before, after, live })
+        });
+        differences.collect()
+    }
+}
+
+fn unknown(key: &str, sinks: &[super::SinkConfig]) -> String {
+    if sinks.iter().any(|sink| key.starts_with(&format!("sinks.{}.", sink.name()))) {
+        return "a sink's settings change with the next start only".to_owned();
+    }
+    match nearest(key, KEYS.iter().map(|key| key.name)) {
+        Some(near) => format!("no setting has this name, did you mean {near}?"),
+        None => "no setting has this name: `get` lists them".to_owned(),
+    }
+}

@@ -1,0 +1,75 @@
+//! PURE: plans that were shown and wait to be applied: by whoever asked, once, for a while.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use pilothouse_shared::command::Command;
+
+/// How long a plan can be applied: what it says of the shards grows old.
+pub(super) const LIFETIME: Duration = Duration::from_secs(300);
+/// Plans that wait; one more and the oldest is forgotten.
+const KEPT: usize = 256;
+
+/// Plans that can still be applied, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Plans {
+    open: VecDeque<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    id: String,
+    by: String,
+    commands: Vec<Command>,
+    until: Instant,
+}
+
+impl Plans {
+    /// Keeps what `by` was shown as `id`.
+    pub(super) fn keep(&mut self, id: String, by: &str, commands: Vec<Command>, now: Instant) {
+        self.open.retain(|plan| plan.until > now);
+        if self.open.len() == KEPT {
+            self.open.pop_front();
+        }
+        self.open.push_back(Open { id, by: by.to_owned(), commands, until: now + LIFETIME });
+    }
+
+    /// Takes the plan out, if it is of `by` and not too old.
+    pub(super) fn take(&mut self, id: &str, by: &str, now: Instant) -> Option<Vec<Command>> {
+        let at = self.open.iter().position(|plan| plan.id == id && plan.by == by && plan.until > now)?;
+        self.open.remove(at).map(|plan| plan.commands)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn restart() -> Vec<Command> {
+        vec![Command::parse("restart 3").expect("a command")]
+    }
+
+    #[test]
+    fn a_plan_is_applied_once_by_whoever_asked_and_not_too_late() {
+        let (mut plans, start) = (Plans::default(), Instant::now());
+        for id in ["a", "b"] {
+            plans.keep(id.into(), "ann", restart(), start);
+        }
+        assert_eq!(plans.take("a", "bob", start), None);
+        assert_eq!(plans.take("c", "ann", start), None);
+        assert_eq!(plans.take("a", "ann", start), Some(restart()));
+        assert_eq!(plans.take("a", "ann", start), None);
+        assert_eq!(plans.take("b", "ann", start + LIFETIME), None);
+    }
+
+    #[test]
+    fn only_so_many_wait() {
+        let (mut plans, start) = (Plans::default(), Instant::now());
+        for id in 0..=KEPT {
+            plans.keep(id.to_string(), "ann", restart(), start);
+        }
+        assert_eq!(plans.take("0", "ann", start), None);
+        assert!(plans.take("1", "ann", start).is_some());
+        assert!(plans.take(&KEPT.to_string(), "ann", start).is_some());
+    }
+}

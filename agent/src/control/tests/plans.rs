@@ -1,0 +1,198 @@
+//! What changes something is planned, done once, and remembered.
+
+use pilothouse_shared::plan::Plan;
+
+use super::*;
+use crate::store::{JobEnd, StoredSession};
+
+async fn planned(control: &Arc<Control>, line: &str) -> Plan {
+    match control.ask(&caller(Role::Operator), line, &Manner::default(), None).await {
+        Ok(Answer::Plan(plan)) => plan,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+async fn apply(control: &Arc<Control>, name: &str, id: &str) -> Result<String, Refused> {
+    let caller = Caller { name: name.into(), ..caller(Role::Operator) };
+    control.apply(&caller, id, Some("a test".into()), None).await
+}
+
+async fn with_key(control: &Arc<Control>, key: &str, line: &str) -> Result<String, Refused> {
+    let manner = Manner { yes: true, key: Some(key.into()), reason: None };
+    match control.ask(&caller(Role::Operator), line, &manner, None).await? {
+        Answer::Said(text) => Ok(text),
+        Answer::Plan(plan) => panic!("{line} was only planned: {plan}"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_applied_is_what_was_shown() {
+    let (shown, snapshots) = watch::channel(Arc::new(snapshot(64)));
+    let mut ill = snapshot(64);
+    for shard in [3, 4, 9] {
+        ill.rows[shard].state = ShardState::Resuming;
+        ill.rows[shard].guilds = 10;
+    }
+    shown.send_replace(Arc::new(ill));
+    let (shards, told) = workers(64);
+    let control = made(snapshots, shards);
+    let plan = planned(&control, "restart state=resuming").await;
+    assert_eq!(noted(&control, &told).await, [], "a plan does nothing");
+    assert_eq!(plan.steps[0].line, "restart 3-4,9");
+    assert_eq!((plan.shards(), plan.steps[0].guilds, plan.identifies()), (3, 30, 0));
+    // By now they are well.
+    shown.send_replace(Arc::new(snapshot(64)));
+    let answer = apply(&control, "ann", &plan.id).await.expect("it is done");
+    assert_eq!(answer, "restarting 3 shards: they resume their sessions");
+    let restart = ShardCommand::Restart { identify: false };
+    assert_eq!(noted(&control, &told).await, [(3, restart), (4, restart), (9, restart)]);
+}
+
+#[tokio::test]
+async fn a_plan_is_applied_once_and_answered_as_often_as_asked() {
+    let (control, told) = control(64);
+    let plan = planned(&control, "restart 3").await;
+    let refused = apply(&control, "bob", &plan.id).await.expect_err("it is ann's").to_string();
+    assert!(refused.contains("no plan") && refused.contains("expired"), "{refused}");
+    let first = apply(&control, "ann", &plan.id).await.expect("it is done");
+    assert_eq!(apply(&control, "ann", &plan.id).await.as_ref(), Ok(&first));
+    let (one, other) = tokio::join!(apply(&control, "ann", &plan.id), apply(&control, "ann", &plan.id));
+    assert_eq!((one.as_ref(), other.as_ref()), (Ok(&first), Ok(&first)));
+    assert_eq!(noted(&control, &told).await.len(), 1);
+    let listed = run(&control, Role::Viewer, "job").await.expect("looking");
+    assert!(listed.contains("ann  restart 3: done"), "{listed}");
+    let job = run(&control, Role::Viewer, "job 1").await.expect("looking");
+    assert!(job.contains("because: a test") && job.contains("resumes its session"), "{job}");
+    assert!(run(&control, Role::Viewer, "job 2").await.is_err());
+}
+
+#[tokio::test]
+async fn a_key_stands_for_one_change() {
+    let (control, told) = control(64);
+    let first = with_key(&control, "night-1", "restart state=active,3").await.expect("it is done");
+    assert_eq!(with_key(&control, "night-1", "restart state=active,3").await.as_ref(), Ok(&first));
+    let taken = with_key(&control, "night-1", "restart 4").await.expect_err("it stands for something else");
+    assert_eq!(taken, Refused::KeyTaken("night-1".into()));
+    assert_eq!(with_key(&control, "a b", "restart 4").await, Err(Refused::Key));
+    assert_eq!(noted(&control, &told).await.len(), 64);
+    let failed = with_key(&control, "night-2", "restart 99").await.expect_err("no such shard");
+    assert_eq!(with_key(&control, "night-2", "restart 99").await, Err(failed), "what was not begun is no job");
+}
+
+/// The agent is killed and starts again over the same store.
+#[tokio::test]
+async fn jobs_are_known_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = |control: Arc<Control>| async move { with_key(&control, "night-1", "restart 3").await };
+    let (control, told) = over(folder.path());
+    let first = key(Arc::clone(&control)).await.expect("it is done");
+    assert_eq!(noted(&control, &told).await.len(), 1);
+    drop(control);
+    let (control, told) = over(folder.path());
+    assert_eq!(key(Arc::clone(&control)).await, Ok(first));
+    assert_eq!(noted(&control, &told).await, []);
+}
+
+#[tokio::test]
+async fn a_job_that_was_cut_off_is_not_done_again_by_itself() {
+    let job = |number, end| Job {
+        number,
+        key: format!("night-{number}"),
+        by: "ann".into(),
+        asked: "restart 3".into(),
+        reason: None,
+        lines: vec!["restart 3".into()],
+        at_ms: 5,
+        done: 0,
+        end,
+    };
+    let done = JobEnd { ok: true, text: "restarting".into(), at_ms: 6 };
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path()).expect("a store");
+    assert_eq!(store.sessions(), [] as [StoredSession; 0]);
+    let store = store.into_writer().expect("a thread");
+    let (saved, wait) = oneshot::channel();
+    let changes = vec![Change::Job(job(1, Some(done))), Change::Job(job(2, None))];
+    store.save(changes, saved).expect("there is room");
+    wait.await.expect("it is open");
+    drop(store);
+    let (control, told) = over(folder.path());
+    assert_eq!(with_key(&control, "night-1", "restart 3").await, Ok("restarting".into()));
+    let cut = with_key(&control, "night-2", "restart 3").await.expect_err("nobody knows").to_string();
+    assert!(cut.contains("look what is the case"), "{cut}");
+    assert_eq!(noted(&control, &told).await, []);
+    with_key(&control, "night-3", "restart 3").await.expect("a new one is done");
+    assert!(run(&control, Role::Viewer, "job 3").await.is_ok(), "numbers go on");
+}
+
+#[tokio::test]
+async fn every_door_plans_and_applies_alike() {
+    let rig = Rig::new(64).await;
+    let (status, answer) = rig.command(r#"{"line":"close 3-5 --code 4000"}"#).await;
+    assert_eq!((status, &answer["ok"]), (200, &true.into()), "{answer}");
+    let shown: Plan = serde_json::from_value(answer["plan"].clone()).expect("a plan");
+    assert_eq!(shown.shards(), 3);
+    assert!(answer["text"].as_str().expect("a text").starts_with("close 3-5 --code 4000: closes"), "{answer}");
+    let mut console = rig.console().await;
+    let line = "close 3-5 --code 4000".to_owned();
+    console.send(&ToAgent::Command { id: 1, line, yes: false, key: None, reason: None }).await;
+    let FromAgent::Plan { id: 1, plan } = console.next().await else { panic!("no plan") };
+    assert_eq!(plan.steps, shown.steps);
+    for id in [2, 3] {
+        console.send(&ToAgent::Apply { id, plan: plan.id.clone(), reason: None }).await;
+        let FromAgent::Result { id: answered, ok: true, text } = console.next().await else { panic!("not done") };
+        assert_eq!((answered, &*text), (id, "closing 3 shards with 4000: they reconnect"));
+    }
+    let (status, applied) = rig.command(&format!(r#"{{"apply":"{}","reason":"why not"}}"#, shown.id)).await;
+    assert_eq!((status, &applied["text"]), (200, &"closing 3 shards with 4000: they reconnect".into()));
+    assert_eq!(rig.command(r#"{"apply":"0123"}"#).await.0, 404);
+    assert_eq!(rig.told.commands.lock().expect("no panic").len(), 6);
+}
+
+#[tokio::test]
+async fn a_plan_tells_costs_and_what_to_think_of() {
+    let (control, _) = control(64);
+    let plan = planned(&control, "restart 1-2 --identify").await;
+    assert_eq!(plan.identifies(), 2);
+    assert_eq!(plan.steps[0].takes_ms, 2 * 5_050, "one bucket, one after the other");
+    let told = planned(&control, "identify hold").await;
+    assert_eq!(told.steps[0].undo.as_deref(), Some("identify release"));
+    let told = planned(&control, "set gateway.reserve_percent 7").await;
+    assert_eq!(told.steps[0].undo.as_deref(), Some("set gateway.reserve_percent 5"));
+    for (line, part) in [
+        ("restart 0-3 --identify", "this takes 4 identifies"),
+        ("restart 99", "shard 99 does not exist"),
+        ("sink nats pause", "no sink is called nats"),
+        ("set gateway.identify_interval 1s", "with the next start only"),
+        ("set gateway.max_unconfirmd 1", "did you mean gateway.max_unconfirmed"),
+        ("set gateway.max_unconfirmed 0", "1 to 1000000"),
+    ] {
+        let refused = control.ask(&caller(Role::Operator), line, &Manner::default(), None).await;
+        let refused = refused.expect_err(line).to_string();
+        assert!(refused.contains(part), "{line}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn settings_are_told_changed_and_said_how_to_keep() {
+    let (control, told) = control(4);
+    let run = |line: &'static str| run(&control, Role::Operator, line);
+    assert_eq!(
+        run("get stages.drop").await.expect("it is there").lines().next(),
+        Some(r#"stages.drop = ["TYPING_START"] (default)"#)
+    );
+    let said = run("set stages.enabled message_update,drop").await.expect("it can");
+    assert!(said.starts_with(r#"stages.enabled is ["message_update", "drop"]; to keep it"#), "{said}");
+    run("stage message_update off").await.expect("it can");
+    let now = run("get stages.enabled").await.expect("it is there");
+    assert!(now.starts_with(r#"stages.enabled = ["drop"] (set by ann)"#) && now.contains("to keep it"), "{now}");
+    let adopted = told.adopted.lock().expect("no panic").last().cloned().expect("the worker was told");
+    assert_eq!(adopted.stages.enabled, [pilothouse_shared::stage::StageName::Drop]);
+    let all = run("get").await.expect("all");
+    assert!(all.lines().count() > 30 && !all.contains("bot-token"), "{all}");
+    assert!(run("get spool").await.expect("a table").lines().all(|line| line.starts_with("spool.")));
+    assert!(run("get nothing").await.expect_err("no such").to_string().contains("`get` lists"));
+    assert!(run("log debug").await.expect_err("the tests have no logs").to_string().contains("does not steer"));
+    let wrong = run("set stages.drop \"\"").await.expect_err("drop is on").to_string();
+    assert!(wrong.contains("names no event type") && wrong.contains("nothing was changed"), "{wrong}");
+}
