@@ -213,6 +213,7 @@ fn styles() {
     desk.keys("v");
     insta::assert_snapshot!("styles-table", styled(&desk.draw()));
     desk.keys("r");
+    desk.plan();
     insta::assert_snapshot!("styles-dialog", styled(&desk.draw()));
 }
 

@@ -81,7 +81,8 @@ pub(super) fn planned(model: &mut Model, id: u64, plan: Plan, now: u64) {
         return notify(model, "a plan came too late to be asked about: nothing was done", false, now);
     }
     let fleet = model.hello.as_ref().map_or("", |hello| hello.fleet.as_str());
-    model.input = Input::Dialog(Dialog::new(plan, fleet, model.fleet.total()));
+    let total = model.overview.as_ref().map_or(0, |(overview, _)| overview.generation.total);
+    model.input = Input::Dialog(Dialog::new(plan, fleet, total));
 }
 
 /// Applies the plan that was agreed to.
