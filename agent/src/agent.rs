@@ -103,7 +103,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let running = start(&config, &info, store, &common)?;
     let (snapshots, shards) = (running.snapshots.clone(), running.shards.clone());
     let (permits, letters) = (running.permits.clone(), common.dead_letters());
-    let control = Control::new(&config.name, &config.fleet, token, snapshots, shards, permits, letters);
+    let control = Control::new(&config, token, snapshots, shards, permits, letters);
     let mut background = running.background;
     background.push(tokio::spawn(refresh(config.clone(), running.permits)));
     let (stop, stopping) = watch::channel(false);

@@ -1,6 +1,6 @@
 //! What the agent and the console both speak. Pure: no clock, no socket, no runtime.
 //!
-//! In reading order: [`ids`] names things, [`paths`] says where an agent keeps its data, [`selector`] names sets of shards, [`command`] is the one
+//! In reading order: [`ids`] names things, [`paths`] says where an agent keeps its data, [`selector`] names sets of shards, [`span`] spans of time, [`command`] is the one
 //! grammar of everything that can be asked, [`stage`] names what may be done to events, [`snapshot`] is what an agent tells about itself and
 //! [`wire`] puts both into frames.
 
@@ -9,5 +9,6 @@ pub mod ids;
 pub mod paths;
 pub mod selector;
 pub mod snapshot;
+pub mod span;
 pub mod stage;
 pub mod wire;

@@ -1,5 +1,8 @@
 //! The frames of the console link, JSON text in both directions; `PROTOCOL.md` is their reference.
 
+use std::fmt;
+
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::snapshot::{Overview, ShardDetail, ShardRow, ShardState};
@@ -112,15 +115,32 @@ pub enum FromAgent {
 }
 
 /// What a token allows; each role includes the ones before it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Look.
+    /// Look
     Viewer,
-    /// Look, and change what can be undone.
+    /// Look, and change what can be undone
     Operator,
-    /// Everything.
+    /// Everything
     Admin,
+}
+
+impl Role {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.name())
+    }
 }
 
 #[cfg(test)]

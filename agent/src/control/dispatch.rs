@@ -7,6 +7,7 @@ use pilothouse_shared::selector::Selector;
 use pilothouse_shared::stage::StageName;
 use pilothouse_shared::wire::Role;
 
+use super::caller::Caller;
 use super::{Control, text};
 use crate::fleet::permits::PermitInput;
 use crate::gateway::members::{MembersError, MembersRequest, Who};
@@ -80,19 +81,19 @@ pub enum Refused {
 }
 
 impl Control {
-    /// Does what `line` says, as far as `role` allows, and answers in words to show.
+    /// Does what `line` says, as far as the caller's role allows, and answers in words to show.
     ///
     /// # Errors
     /// [`Refused`], in words to show as well.
-    pub async fn run(&self, role: Role, line: &str) -> Result<String, Refused> {
+    pub async fn run(&self, caller: &Caller, line: &str) -> Result<String, Refused> {
         let command = Command::parse(line)?;
-        if role < command.role() {
+        if caller.role < command.role() {
             return Err(Refused::Role(command));
         }
         let answer = self.effect(&command).await;
         if command.role() > Role::Viewer {
             let outcome = answer.as_ref().map_or_else(ToString::to_string, Clone::clone);
-            tracing::info!(%command, ?role, outcome, "command");
+            tracing::info!(%command, %caller, outcome, "command");
         }
         answer
     }

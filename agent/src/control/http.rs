@@ -16,11 +16,12 @@ use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use pilothouse_shared::command::Command;
 use pilothouse_shared::snapshot::{Overview, ShardRow, ShardState};
-use pilothouse_shared::wire::{PATH, Role};
+use pilothouse_shared::wire::PATH;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 
 use super::access::{Refusal, admit, problem};
+use super::caller::{Caller, Way};
 use super::dispatch::Refused;
 use super::door::Peer;
 use super::{CONSOLES, Control, link};
@@ -93,9 +94,14 @@ async fn guard(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Nex
     response
 }
 
-async fn authorize(State(server): Shared, mut request: Request, next: Next) -> Result<Response, Refusal> {
-    let role = server.control.access.role(request.headers(), Instant::now())?;
-    request.extensions_mut().insert(role);
+async fn authorize(
+    State(server): Shared,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    let caller = server.control.access.caller(request.headers(), peer.from, Instant::now())?;
+    request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
 
@@ -118,7 +124,7 @@ async fn shards(State(server): Shared) -> Json<Vec<ShardRow>> {
 
 async fn command(
     State(server): Shared,
-    Extension(role): Extension<Role>,
+    Extension(caller): Extension<Caller>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     body: Result<Bytes, BytesRejection>,
 ) -> (StatusCode, Json<Answer>) {
@@ -134,7 +140,7 @@ async fn command(
     if Command::parse(&line).is_ok_and(|command| command.takes_long()) {
         peer.stay();
     }
-    match server.control.run(role, &line).await {
+    match server.control.run(&caller, &line).await {
         Ok(text) => (StatusCode::OK, Json(Answer { ok: true, text })),
         Err(refused) => fail(code(&refused), refused.to_string()),
     }
@@ -156,7 +162,7 @@ fn code(refused: &Refused) -> StatusCode {
 
 async fn console(
     State(server): Shared,
-    Extension(role): Extension<Role>,
+    Extension(caller): Extension<Caller>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -175,7 +181,7 @@ async fn console(
         .max_message_size(LONGEST_BODY)
         .max_frame_size(LONGEST_BODY)
         .on_upgrade(async move |socket| {
-            link::attend(socket, &server, role).await;
+            link::attend(socket, &server, Caller { way: Way::Console, ..caller }).await;
             drop(place);
         })
 }

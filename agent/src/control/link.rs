@@ -9,10 +9,11 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use pilothouse_shared::command::Command;
-use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role, ToAgent};
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use pilothouse_shared::wire::{FromAgent, PROTOCOL, ToAgent};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::Control;
+use super::caller::Caller;
 use super::feed::Feed;
 use super::http::Server;
 use crate::telemetry::snapshot::Snapshots;
@@ -26,6 +27,8 @@ const UNANSWERED: u32 = 3;
 const DETAIL: Duration = Duration::from_millis(500);
 /// Commands of one console that wait for Discord.
 const LONG: usize = 16;
+/// Between two looks at whether a console's token is still good.
+const RECHECK: Duration = Duration::from_secs(2);
 /// For the last words.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -45,17 +48,26 @@ enum Turn {
     Ping,
 }
 
-/// Serves a console until it leaves or the agent shuts down.
-pub(super) async fn attend(mut socket: WebSocket, server: &Server, role: Role) {
+/// Serves a console until it leaves, its token ends or the agent shuts down.
+pub(super) async fn attend(mut socket: WebSocket, server: &Server, caller: Caller) {
     let mut closing = server.closing.clone();
-    let mut console = Console::new(&mut socket, &server.control, role);
+    let control = &server.control;
+    let mut console = Console::new(&mut socket, control, caller.clone());
     let end = tokio::select! {
         end = console.talk() => end,
+        () = revoked(control, &caller) => without_token(),
         _ = closing.wait_for(|closing| *closing) => bye("the agent is shutting down", true),
     };
     drop(console);
     if let End::Bye { reason, retry } = end {
         let _ = timeout(GOODBYE, farewell(&mut socket, &FromAgent::Bye { reason, retry })).await;
+    }
+}
+
+/// Ends when the caller's token is no longer good.
+async fn revoked(control: &Control, caller: &Caller) {
+    while control.access.holds(caller) {
+        sleep(RECHECK).await;
     }
 }
 
@@ -67,7 +79,7 @@ async fn farewell(socket: &mut WebSocket, frame: &FromAgent) -> Result<(), axum:
 struct Console<'a> {
     socket: &'a mut WebSocket,
     control: &'a Control,
-    role: Role,
+    caller: Caller,
     snapshots: Snapshots,
     feed: Feed,
     ping: Interval,
@@ -77,12 +89,12 @@ struct Console<'a> {
 }
 
 impl<'a> Console<'a> {
-    fn new(socket: &'a mut WebSocket, control: &'a Control, role: Role) -> Self {
+    fn new(socket: &'a mut WebSocket, control: &'a Control, caller: Caller) -> Self {
         let mut ping = interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let snapshots = control.snapshots.clone();
         let long = FuturesUnordered::new();
-        Self { socket, control, role, snapshots, feed: Feed::default(), ping, unanswered: 0, long }
+        Self { socket, control, caller, snapshots, feed: Feed::default(), ping, unanswered: 0, long }
     }
 
     async fn talk(&mut self) -> End {
@@ -137,7 +149,7 @@ impl<'a> Console<'a> {
             return Err(bye(&reason, false));
         }
         tracing::info!(client = client.escape_debug().take(80).collect::<String>(), "a console is attached");
-        self.send(&self.control.hello(self.role)).await
+        self.send(&self.control.hello(self.caller.role)).await
     }
 
     async fn heard(&mut self, message: Message) -> Result<(), End> {
@@ -161,8 +173,11 @@ impl<'a> Console<'a> {
                 self.tell().await
             }
             ToAgent::Command { id, line } => {
+                if !self.control.access.holds(&self.caller) {
+                    return Err(without_token());
+                }
                 let takes_long = Command::parse(&line).is_ok_and(|command| command.takes_long());
-                let answer = answer(self.control, self.role, id, line);
+                let answer = answer(self.control, self.caller.clone(), id, line);
                 if takes_long && self.long.len() < LONG {
                     self.long.push(Box::pin(answer));
                     return Ok(());
@@ -214,12 +229,16 @@ impl<'a> Console<'a> {
     }
 }
 
-async fn answer(control: &Control, role: Role, id: u64, line: String) -> FromAgent {
-    let (ok, text) = match control.run(role, &line).await {
+async fn answer(control: &Control, caller: Caller, id: u64, line: String) -> FromAgent {
+    let (ok, text) = match control.run(&caller, &line).await {
         Ok(text) => (true, text),
         Err(refused) => (false, refused.to_string()),
     };
     FromAgent::Result { id, ok, text }
+}
+
+fn without_token() -> End {
+    bye("the token was revoked or has ended: ask for another", false)
 }
 
 fn bye(reason: &str, retry: bool) -> End {

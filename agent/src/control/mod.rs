@@ -2,20 +2,24 @@
 //!
 //! Contract: nothing here slows the agent. Everything shown comes from the newest snapshot, everything done goes
 //! through [`Shards`], and what a client costs is bounded: connections, their time, bodies, frames, consoles.
-//! Without the [`token::Token`] only `/healthz` and `/readyz` answer.
+//! Without a token only `/healthz` and `/readyz` answer.
 
 mod access;
+mod caller;
 mod discord;
 mod dispatch;
 mod door;
+mod failures;
 mod feed;
 mod http;
 mod link;
+mod private;
 mod sinks;
 #[cfg(test)]
 mod tests;
 mod text;
 pub mod token;
+pub mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +28,13 @@ use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+pub use self::caller::{Caller, Way};
 pub use self::dispatch::Refused;
 
 use self::access::Access;
 use self::door::{Door, Peer};
 use self::token::Token;
+use crate::config::Config;
 use crate::fleet::permits::PermitInput;
 use crate::shard::Shards;
 use crate::sinks::dead::DeadLetters;
@@ -52,18 +58,24 @@ pub struct Control {
 }
 
 impl Control {
-    /// Of the agent called `agent` in `fleet`; whoever shows `token` is an admin.
+    /// Of the agent that runs with `config`; whoever shows `token` is an admin, called `local`.
     pub fn new(
-        agent: &str,
-        fleet: &str,
+        config: &Config,
         token: Token,
         snapshots: Snapshots,
         shards: Shards,
         permits: mpsc::Sender<PermitInput>,
         dead_letters: &[Arc<DeadLetters>],
     ) -> Self {
-        let (agent, fleet, access) = (agent.to_owned(), fleet.to_owned(), Access::new(token));
-        Self { agent, fleet, access, snapshots, shards, permits, dead_letters: dead_letters.to_vec() }
+        Self {
+            agent: config.name.clone(),
+            fleet: config.fleet.clone(),
+            access: Access::new(token, &config.data_dir),
+            snapshots,
+            shards,
+            permits,
+            dead_letters: dead_letters.to_vec(),
+        }
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, StreamExt};
 use pilothouse_shared::snapshot::{GenerationRow, IdentifyRow, Overview, ShardDetail, ShardRow, ShardState};
 use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role, Subscription, ToAgent};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,11 +16,14 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::*;
+use crate::config::Config;
 use crate::fleet::placement::Placement;
 use crate::gateway::commands::Standing;
 use crate::gateway::members::MembersError;
 use crate::shard::ShardCommand;
 use crate::shard::handle::ToWorker;
+
+mod access;
 
 const TOKEN: &str = "c0ffee";
 
@@ -77,6 +81,7 @@ fn workers(total: u32) -> (Shards, Told) {
 /// A served control surface.
 struct Rig {
     address: SocketAddr,
+    data: TempDir,
     shown: watch::Sender<Arc<Snapshot>>,
     told: Told,
     stop: Option<oneshot::Sender<()>>,
@@ -87,12 +92,12 @@ impl Rig {
     async fn new(total: u32) -> Self {
         let (shown, snapshots) = watch::channel(Arc::new(snapshot(total)));
         let (shards, told) = workers(total);
-        let control = Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards, permits(), &[]);
+        let (control, data) = built(snapshots, shards);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(serve(listener, control, async move { drop(stopped.await) }));
-        Self { address, shown, told, stop: Some(stop), served }
+        Self { address, data, shown, told, stop: Some(stop), served }
     }
 
     /// Status and body of the answer to `head` (its lines without Host) with `body`.
@@ -119,8 +124,12 @@ impl Rig {
     }
 
     async fn connect(&self) -> Result<WebSocketStream<TcpStream>, Error> {
+        self.connect_with(TOKEN).await
+    }
+
+    async fn connect_with(&self, token: &str) -> Result<WebSocketStream<TcpStream>, Error> {
         let mut request = format!("ws://{}/v1/console", self.address).into_client_request()?;
-        let token = format!("Bearer {TOKEN}").parse().expect("a header");
+        let token = format!("Bearer {token}").parse().expect("a header");
         request.headers_mut().insert("authorization", token);
         let stream = TcpStream::connect(self.address).await.expect("it listens");
         Ok(tokio_tungstenite::client_async(request, stream).await?.0)
@@ -128,11 +137,15 @@ impl Rig {
 
     /// A console that has said hello.
     async fn console(&self) -> Console {
-        let mut console = Console(self.connect().await.expect("it is let in"));
+        self.console_of(TOKEN, Role::Admin).await
+    }
+
+    async fn console_of(&self, token: &str, expected: Role) -> Console {
+        let mut console = Console(self.connect_with(token).await.expect("it is let in"));
         console.send(&ToAgent::Hello { protocol: PROTOCOL, client: "test".into() }).await;
         match console.next().await {
-            FromAgent::Hello { protocol: PROTOCOL, agent, fleet, role: Role::Admin, .. } => {
-                assert_eq!((&*agent, &*fleet), ("eu-1", "prod"));
+            FromAgent::Hello { protocol: PROTOCOL, agent, fleet, role, .. } => {
+                assert_eq!((&*agent, &*fleet, role), ("eu-1", "prod", expected));
             }
             other => panic!("not a hello: {other:?}"),
         }
@@ -168,21 +181,34 @@ impl Console {
     }
 }
 
-fn control(total: u32) -> (Control, Told) {
+/// Of an agent with a data folder of its own.
+fn built(snapshots: Snapshots, shards: Shards) -> (Control, TempDir) {
+    let data = TempDir::new().expect("a folder");
+    let (name, fleet, data_dir) = ("eu-1".to_owned(), "prod".to_owned(), data.path().to_owned());
+    let config = Config { name, fleet, data_dir, ..Config::new("bot-token") };
+    (Control::new(&config, Token::new(TOKEN), snapshots, shards, permits(), &[]), data)
+}
+
+fn control(total: u32) -> (Control, Told, TempDir) {
     let (_, snapshots) = watch::channel(Arc::new(snapshot(total)));
     let (shards, told) = workers(total);
-    (Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards, permits(), &[]), told)
+    let (control, data) = built(snapshots, shards);
+    (control, told, data)
+}
+
+fn caller(role: Role) -> Caller {
+    Caller::new("test", role, None, Way::Http)
 }
 
 /// What the worker was told: it has read all of it once it answers a question.
 async fn noted(control: &Control, told: &Told) -> Vec<(u32, ShardCommand)> {
-    control.run(Role::Admin, "explain 0").await.expect("the worker answers");
+    control.run(&caller(Role::Admin), "explain 0").await.expect("the worker answers");
     told.commands.lock().expect("no panic").clone()
 }
 
 #[tokio::test]
 async fn each_role_may_do_what_it_may() {
-    let (control, told) = control(4);
+    let (control, told, _data) = control(4);
     let viewer = ["status", "shards *", "explain 3"];
     let operator = [
         "restart 3",
@@ -201,7 +227,7 @@ async fn each_role_may_do_what_it_may() {
     let lines = lines.chain(operator.map(|line| (line, Role::Operator))).chain(admin.map(|line| (line, Role::Admin)));
     for (line, needed) in lines {
         for role in [Role::Viewer, Role::Operator, Role::Admin] {
-            let refused = matches!(control.run(role, line).await, Err(Refused::Role(_)));
+            let refused = matches!(control.run(&caller(role), line).await, Err(Refused::Role(_)));
             assert_eq!(refused, role < needed, "{role:?} {line}");
         }
     }
@@ -211,7 +237,7 @@ async fn each_role_may_do_what_it_may() {
 
 #[tokio::test]
 async fn payloads_reach_their_shards_and_what_becomes_of_them_is_said() {
-    let (control, told) = control(4);
+    let (control, told, _data) = control(4);
     let guild = |shard: u64| shard << 22;
     let long = format!("send 3 {{\"op\":4,\"d\":\"{}\"}}", "x".repeat(4_096));
     let answers = [
@@ -231,7 +257,7 @@ async fn payloads_reach_their_shards_and_what_becomes_of_them_is_said() {
         ("members 7", "Discord did not answer: no chunk came for 10 s; is the bot in that guild?"),
     ];
     for (line, expected) in answers {
-        let answer = control.run(Role::Admin, line).await.unwrap_or_else(|refused| refused.to_string());
+        let answer = control.run(&caller(Role::Admin), line).await.unwrap_or_else(|refused| refused.to_string());
         assert_eq!(answer, expected, "{line}");
     }
     let sent = told.sent.lock().expect("no panic").clone();
@@ -242,7 +268,7 @@ async fn payloads_reach_their_shards_and_what_becomes_of_them_is_said() {
 
 #[tokio::test]
 async fn commands_say_what_they_did_or_what_is_allowed() {
-    let (control, told) = control(64);
+    let (control, told, _data) = control(64);
     let answers = [
         ("restart 3", "restarting shard 3: it resumes its session"),
         ("restart 3-5", "restarting 3 shards: they resume their sessions"),
@@ -256,7 +282,7 @@ async fn commands_say_what_they_did_or_what_is_allowed() {
         ("explain 3", "shard 3: active: as it should be"),
     ];
     for (line, expected) in answers {
-        let answer = control.run(Role::Admin, line).await.unwrap_or_else(|refused| refused.to_string());
+        let answer = control.run(&caller(Role::Admin), line).await.unwrap_or_else(|refused| refused.to_string());
         assert_eq!(answer, expected, "{line}");
     }
     let told = noted(&control, &told).await;
@@ -274,8 +300,8 @@ async fn nobody_spends_an_identify_while_they_are_held() {
     held.overview.identify.held = Some("the token was refused (4004)".into());
     let (_, snapshots) = watch::channel(Arc::new(held));
     let (shards, told) = workers(4);
-    let control = Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards, permits(), &[]);
-    let refused = control.run(Role::Admin, "restart 1 --identify").await.expect_err("held").to_string();
+    let (control, _data) = built(snapshots, shards);
+    let refused = control.run(&caller(Role::Admin), "restart 1 --identify").await.expect_err("held").to_string();
     assert_eq!(refused, "nobody may identify now: the token was refused (4004); nothing was done");
     assert_eq!(noted(&control, &told).await, []);
 }
@@ -286,9 +312,9 @@ async fn a_worker_that_is_gone_is_said() {
     let (sender, inbox) = mpsc::channel(1);
     drop(inbox);
     let shards = Shards::new(Placement { agents: 1, workers: 1 }, 4, Arc::from([sender]));
-    let control = Control::new("eu-1", "prod", Token::new(TOKEN), snapshots, shards, permits(), &[]);
-    assert_eq!(control.run(Role::Admin, "restart 1-2").await, Err(Refused::Unreachable { done: 0, of: 2 }));
-    assert_eq!(control.run(Role::Admin, "explain 1").await, Err(Refused::Unreachable { done: 0, of: 1 }));
+    let (control, _data) = built(snapshots, shards);
+    assert_eq!(control.run(&caller(Role::Admin), "restart 1-2").await, Err(Refused::Unreachable { done: 0, of: 2 }));
+    assert_eq!(control.run(&caller(Role::Admin), "explain 1").await, Err(Refused::Unreachable { done: 0, of: 1 }));
 }
 
 #[tokio::test]
