@@ -10,12 +10,14 @@ use clap::{Arg, ArgMatches, Command};
 use pilothouse_agent::agent;
 use pilothouse_agent::config::keys::KEYS;
 use pilothouse_agent::config::{self, Loaded, Problems, Sources, render};
+use pilothouse_agent::control::tokens::Tokens;
 use pilothouse_agent::telemetry::logs;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod limits;
 mod memory;
+mod tokens;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let exit = match matches.subcommand() {
         Some(("run", flags)) => load(flags).and_then(|loaded| run(loaded, sources(flags))),
         Some(("config", matches)) => configuration(matches),
+        Some(("token", matches)) => token(matches),
         _ => unreachable!("clap demands a subcommand"),
     };
     match exit {
@@ -81,7 +84,7 @@ fn cli() -> Command {
         .about("Runs a Discord bot's gateway at any size: shards, delivery, restarts, metrics")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([run, config])
+        .subcommands([run, config, tokens::command(&folder_flags())])
 }
 
 fn flags() -> Vec<Arg> {
@@ -102,15 +105,27 @@ fn flags() -> Vec<Arg> {
     std::iter::once(file).chain(keys).collect()
 }
 
+/// Those that lead to the data folder.
+fn folder_flags() -> Vec<Arg> {
+    flags().into_iter().filter(|flag| ["config", "data-dir"].contains(&flag.get_id().as_str())).collect()
+}
+
 fn load(matches: &ArgMatches) -> Result<Loaded, Exit> {
     Ok(config::load(&sources(matches))?)
 }
 
 fn sources(matches: &ArgMatches) -> Sources {
-    let given = |flag: &str| matches.get_one::<String>(flag).cloned();
+    // A command may have fewer flags than there are keys.
+    let given = |flag: &str| matches.try_get_one::<String>(flag).ok().flatten().cloned();
     let flags = KEYS.iter().filter_map(|key| Some((key.flag?.to_owned(), given(key.flag?)?)));
     let env = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     Sources { file: given("config").map(Into::into), env: env.collect(), flags: flags.collect() }
+}
+
+fn token(matches: &ArgMatches) -> Result<(), Exit> {
+    let (what, matches) = matches.subcommand().expect("clap demands a subcommand");
+    let tokens = Tokens::of(&config::data_dir(&sources(matches))?);
+    tokens::run(what, matches, &tokens).map_err(Exit::cannot_run)
 }
 
 fn configuration(matches: &ArgMatches) -> Result<(), Exit> {

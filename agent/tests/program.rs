@@ -60,6 +60,39 @@ fn what_cannot_run_is_exit_code_1() {
 }
 
 #[test]
+fn tokens_are_added_told_and_revoked_without_the_bots_token() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let data_dir = data.to_str().expect("text");
+    let token = |args: &[&str]| {
+        let output = agent(&[["token"].as_slice(), args].concat(), &[("PILOTHOUSE_DATA_DIR", data_dir)]);
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, list, _) = token(&["list"]);
+    assert!(code == Some(0) && list.contains("console.token"), "{list}");
+    let (code, added, said) = token(&["add", "ann", "--role", "operator", "--expires", "30d"]);
+    let shown = added.trim();
+    assert!(code == Some(0) && shown.starts_with("pilothouse_") && !shown.contains(char::is_whitespace), "{added}");
+    assert!(said.contains("ann (operator) until 20") && !said.contains(shown), "{said}");
+    let list = token(&["list", "--data-dir", data_dir]).1;
+    assert!(list.contains("ann") && list.contains("operator") && !list.contains(shown), "{list}");
+    for (args, code, part) in [
+        (["add", "ann", "--role", "viewer"].as_slice(), 1, "revoke it first"),
+        (&["add", "local", "--role", "viewer"], 1, "no name"),
+        (&["add", "bob", "--role", "king"], 2, "operator"),
+        (&["add", "bob", "--role", "viewer", "--expires", "soon"], 2, "30d"),
+        (&["add", "bob"], 2, "--role"),
+        (&["revoke", "bob"], 1, "token list"),
+        (&["list", "--config", "/nowhere/pilothouse.toml"], 2, "/nowhere/pilothouse.toml"),
+    ] {
+        let (found, _, said) = token(args);
+        assert!(found == Some(code) && said.contains(part), "{args:?}: {found:?} {said}");
+    }
+    assert_eq!(token(&["revoke", "ann"]).0, Some(0));
+    assert!(!token(&["list"]).1.contains("ann"));
+}
+
+#[test]
 fn lines_reach_the_file_at_the_level_in_force() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = Config::new("SECRET");

@@ -133,9 +133,7 @@ async fn ask(peer: &Peer, question: &Question) -> Result<Answer, Failure> {
     let broken =
         |error: tokio_tungstenite::tungstenite::Error| Failure::Unreachable(format!("the link broke: {error}"));
     let frame = match question {
-        Question::Exec(command) => {
-            ToAgent::Command { id: 1, line: command.to_string(), yes: false, key: None, reason: None }
-        }
+        Question::Exec(command) => ToAgent::command(1, command.to_string()),
         Question::Do { command, key, reason } => {
             let (key, reason) = (key.clone(), reason.clone());
             ToAgent::Command { id: 1, line: command.to_string(), yes: true, key, reason }

@@ -1,6 +1,6 @@
 //! What the agent and the console both speak. Pure: no clock, no socket, no runtime.
 //!
-//! In reading order: [`ids`] names things, [`paths`] says where an agent keeps its data, [`selector`] names sets of shards, [`command`] is the one
+//! In reading order: [`ids`] names things, [`paths`] says where an agent keeps its data, [`selector`] names sets of shards, [`span`] spans of time, [`command`] is the one
 //! grammar of everything that can be asked, [`plan`] tells what a command would do, [`stage`] names what may be done to events, [`snapshot`] is what an agent tells about itself and
 //! [`wire`] puts both into frames.
 
@@ -10,5 +10,6 @@ pub mod paths;
 pub mod plan;
 pub mod selector;
 pub mod snapshot;
+pub mod span;
 pub mod stage;
 pub mod wire;

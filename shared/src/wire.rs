@@ -1,5 +1,8 @@
 //! The frames of the console link, JSON text in both directions; `PROTOCOL.md` is their reference.
 
+use std::fmt;
+
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
@@ -56,6 +59,13 @@ pub enum ToAgent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+}
+
+impl ToAgent {
+    /// Asks for something; what changes something is answered with its plan.
+    pub fn command(id: u64, line: impl Into<String>) -> Self {
+        Self::Command { id, line: line.into(), yes: false, key: None, reason: None }
+    }
 }
 
 /// What a console wants to be told.
@@ -148,15 +158,32 @@ pub enum FromAgent {
 }
 
 /// What a token allows; each role includes the ones before it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Look.
+    /// Look
     Viewer,
-    /// Look, and change what can be undone.
+    /// Look, and change what can be undone
     Operator,
-    /// Everything.
+    /// Everything
     Admin,
+}
+
+impl Role {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.name())
+    }
 }
 
 #[cfg(test)]

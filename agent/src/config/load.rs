@@ -56,6 +56,21 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong in any of them.
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+    laid_over(sources).finish()
+}
+
+/// The data folder, for what needs nothing else of the configuration, such as the bot's token.
+///
+/// # Errors
+/// What is wrong with it, or with a source as a whole.
+pub fn data_dir(sources: &Sources) -> Result<PathBuf, Problems> {
+    let Loader { config, problems, .. } = laid_over(sources);
+    let about_it = |problem: &Problem| problem.key.as_deref().is_none_or(|key| key == "data_dir");
+    let problems: Vec<Problem> = problems.into_iter().filter(about_it).collect();
+    if problems.is_empty() { Ok(config.data_dir) } else { Err(Problems(problems)) }
+}
+
+fn laid_over(sources: &Sources) -> Loader {
     let mut loader = Loader { config: defaults(&sources.env), origins: BTreeMap::new(), problems: Vec::new() };
     let mut document = read_file(sources);
     loader.problems.append(&mut document.problems);
@@ -72,7 +87,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     loader.check_sinks();
     loader.check_together();
     loader.config.notices.extend(notices::about(&sources.env));
-    loader.finish()
+    loader
 }
 
 fn defaults(env: &BTreeMap<String, OsString>) -> Config {

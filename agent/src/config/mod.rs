@@ -31,10 +31,10 @@ mod value;
 
 pub use authorities::Authorities;
 pub use broker_url::BrokerUrl;
-pub use load::{Loaded, Sources, load};
+pub use load::{Loaded, Sources, data_dir, load};
 pub use problem::{Origin, Problem, Problems};
 pub use routing_key::RoutingKey;
-pub use secret::Secret;
+pub use secret::{Secret, Secrets};
 pub use stages::StagesConfig;
 
 /// Everything the agent is told.

@@ -1,8 +1,9 @@
-//! Who is let in: no page of a browser, no name that leads here by accident, nobody without the token.
+//! Who is let in: no page of a browser, no name that leads here by accident, nobody without a token.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Json;
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
@@ -11,11 +12,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use pilothouse_shared::wire::Role;
 
+use super::caller::{Caller, LOCAL, Way};
+use super::failures::Failures;
 use super::token::Token;
-
-/// Wrong tokens answered with 401 in a minute; more of them get 429. The right one is always let in.
-const WRONG_A_MINUTE: u32 = 20;
-const MINUTE: Duration = Duration::from_secs(60);
+use super::tokens::Known;
+use crate::telemetry::clock::wall_ms;
 
 /// Why a request is turned away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,32 +34,39 @@ pub(super) enum Refusal {
 /// Checks tokens and counts the wrong ones.
 #[derive(Debug)]
 pub(super) struct Access {
-    token: Token,
-    wrong: Mutex<Option<(Instant, u32)>>,
+    local: Token,
+    known: Known,
+    failures: Mutex<Failures>,
 }
 
 impl Access {
-    /// Lets in whoever shows `token`, as an admin.
-    pub(super) fn new(token: Token) -> Self {
-        Self { token, wrong: Mutex::default() }
+    /// Lets in whoever shows `local`, as an admin, or one of the tokens in `data_dir`.
+    pub(super) fn new(local: Token, data_dir: &Path) -> Self {
+        Self { local, known: Known::new(data_dir), failures: Mutex::default() }
     }
 
-    /// What the request's token allows.
-    pub(super) fn role(&self, headers: &HeaderMap, now: Instant) -> Result<Role, Refusal> {
-        match bearer(headers) {
-            Some(shown) if self.token.matches(shown) => Ok(Role::Admin),
-            _ => Err(self.wrong(now)),
-        }
+    /// Whose token the request shows. A right one is let in however many wrong ones came before, so that nobody can
+    /// lock out others who share an address.
+    pub(super) fn caller(&self, headers: &HeaderMap, from: IpAddr, now: Instant) -> Result<Caller, Refusal> {
+        let caller = bearer(headers).and_then(|shown| self.whose(shown, from));
+        caller.ok_or_else(|| {
+            let within = self.failures.lock().expect("nothing panics while it holds this").count(from, now);
+            if within { Refusal::Token } else { Refusal::TooMany }
+        })
     }
 
-    fn wrong(&self, now: Instant) -> Refusal {
-        let mut wrong = self.wrong.lock().expect("nothing panics while it holds this");
-        let (since, count) = wrong.filter(|(since, _)| now.duration_since(*since) < MINUTE).unwrap_or((now, 0));
-        *wrong = Some((since, count.saturating_add(1)));
-        if count == WRONG_A_MINUTE {
-            tracing::warn!("more than {WRONG_A_MINUTE} requests with a wrong token in a minute");
+    fn whose(&self, shown: &[u8], from: IpAddr) -> Option<Caller> {
+        if self.local.matches(shown) {
+            return Some(Caller::new(LOCAL, Role::Admin, Some(from), Way::Http));
         }
-        if count < WRONG_A_MINUTE { Refusal::Token } else { Refusal::TooMany }
+        let (entry, digest) = self.known.find(shown, wall_ms())?;
+        let caller = Caller::new(&entry.name, entry.role, Some(from), Way::Http);
+        Some(Caller { digest: Some(digest), ..caller })
+    }
+
+    /// Whether the caller's token is still good.
+    pub(super) fn holds(&self, caller: &Caller) -> bool {
+        caller.digest.as_ref().is_none_or(|digest| self.known.entry(digest, wall_ms()).is_some())
     }
 }
 
@@ -102,7 +110,7 @@ impl IntoResponse for Refusal {
             }
             Self::TooMany => problem(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens: wait a minute"),
             Self::Token => {
-                let text = "the token is wrong or missing: send `Authorization: Bearer TOKEN`, \
+                let text = "the token is wrong, revoked or missing: send `Authorization: Bearer TOKEN`, \
                             on the agent's machine from console.token in its data folder";
                 ([(WWW_AUTHENTICATE, "Bearer")], problem(StatusCode::UNAUTHORIZED, text)).into_response()
             }
@@ -117,6 +125,8 @@ pub(super) fn problem(status: StatusCode, text: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use super::super::failures::OF_ADDRESS;
+    use super::super::tokens::Tokens;
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -138,17 +148,36 @@ mod tests {
     }
 
     #[test]
-    fn wrong_tokens_are_limited_and_the_right_one_is_not() {
-        let access = Access::new(Token::new("right"));
-        let (wrong, right) =
-            (headers(&[("authorization", "Bearer wrong")]), headers(&[("authorization", "bearer right")]));
-        let start = Instant::now();
-        for _ in 0..WRONG_A_MINUTE {
-            assert_eq!(access.role(&wrong, start), Err(Refusal::Token));
+    fn wrong_tokens_are_limited_by_address_and_the_right_one_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let access = Access::new(Token::new("right"), folder.path());
+        let (stranger, other) = (IpAddr::from([203, 0, 113, 7]), IpAddr::from([203, 0, 113, 8]));
+        let shown = |token: &str| headers(&[("authorization", token)]);
+        let now = Instant::now();
+        for _ in 0..OF_ADDRESS {
+            assert_eq!(access.caller(&shown("Bearer wrong"), stranger, now), Err(Refusal::Token));
         }
-        assert_eq!(access.role(&headers(&[]), start), Err(Refusal::TooMany));
-        assert_eq!(access.role(&right, start), Ok(Role::Admin));
-        assert_eq!(access.role(&wrong, start + MINUTE), Err(Refusal::Token));
-        assert_eq!(access.role(&headers(&[("authorization", "right")]), start + MINUTE), Err(Refusal::Token));
+        assert_eq!(access.caller(&headers(&[]), stranger, now), Err(Refusal::TooMany));
+        assert_eq!(access.caller(&shown("Bearer wrong"), other, now), Err(Refusal::Token));
+        assert_eq!(access.caller(&shown("right"), other, now), Err(Refusal::Token), "the scheme is missing");
+        let caller = access.caller(&shown("bearer right"), stranger, now).expect("let in");
+        assert_eq!((&*caller.name, caller.role, caller.from), ("local", Role::Admin, Some(stranger)));
+    }
+
+    #[test]
+    fn a_caller_has_the_name_and_role_of_its_token_until_that_is_revoked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (access, tokens) = (Access::new(Token::new("right"), folder.path()), Tokens::of(folder.path()));
+        let (from, now) = (IpAddr::from([127, 0, 0, 1]), Instant::now());
+        let caller = |token: &str| access.caller(&headers(&[("authorization", &format!("Bearer {token}"))]), from, now);
+        let token = tokens.add("ann", Role::Operator, wall_ms(), Some(wall_ms() + 60_000)).expect("added");
+        let ann = caller(&token).expect("let in");
+        assert_eq!((&*ann.name, ann.role, access.holds(&ann)), ("ann", Role::Operator, true));
+        tokens.revoke("ann").expect("revoked");
+        tokens.add("ann", Role::Admin, wall_ms(), None).expect("added");
+        assert!(!access.holds(&ann), "another token has the name");
+        assert_eq!(caller(&token), Err(Refusal::Token));
+        let ended = tokens.add("eve", Role::Admin, 0, Some(wall_ms())).expect("added");
+        assert_eq!(caller(&ended), Err(Refusal::Token));
     }
 }

@@ -10,6 +10,7 @@ use pilothouse_shared::selector::Selector;
 use pilothouse_shared::stage::StageName;
 use pilothouse_shared::wire::Role;
 
+use super::caller::Caller;
 use super::jobs::{Asked, Begun};
 use super::planning::Planned;
 use super::plans::{LIFETIME, Plans};
@@ -125,15 +126,6 @@ pub enum Refused {
         /// Shards that were to be told.
         of: usize,
     },
-}
-
-/// Who asks.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Caller {
-    /// Name of the token, or of the door.
-    pub name: String,
-    /// What it allows.
-    pub role: Role,
 }
 
 /// How a line is asked for.
@@ -436,7 +428,7 @@ impl Refused {
 
 fn log(caller: &Caller, line: &str, outcome: &Result<String, Refused>) {
     let outcome = outcome.as_ref().map_or_else(ToString::to_string, Clone::clone);
-    tracing::info!(command = line, by = caller.name, role = ?caller.role, outcome, "command");
+    tracing::info!(command = line, %caller, outcome, "command");
 }
 
 /// Names plans and the jobs of what was asked without a key. Whoever guesses one has to be the caller that it is of.

@@ -33,6 +33,8 @@ pub(super) struct Door {
 pub(super) struct Peer {
     /// The address it came to.
     pub local: Option<IpAddr>,
+    /// The address it came from.
+    pub from: IpAddr,
     stays: Arc<AtomicBool>,
 }
 
@@ -66,7 +68,7 @@ impl Listener for Door {
         let (stream, address) = Listener::accept(&mut self.listener).await;
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr().ok().map(|address| address.ip());
-        let peer = Peer { local, stays: Arc::default() };
+        let peer = Peer { local, from: address.ip().to_canonical(), stays: Arc::default() };
         (Connection { stream, peer, end: Box::pin(sleep(self.lifetime)), _place: place }, address)
     }
 

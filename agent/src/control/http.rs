@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 
 use super::access::{Refusal, admit, problem};
-use super::dispatch::{Answer, Caller, Manner, Refused};
+use super::caller::{Caller, Way};
+use super::dispatch::{Answer, Manner, Refused};
 use super::door::Peer;
 use super::{CONSOLES, Control, link};
 use crate::gateway::members::MembersError;
@@ -111,9 +112,14 @@ async fn guard(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Nex
     response
 }
 
-async fn authorize(State(server): Shared, mut request: Request, next: Next) -> Result<Response, Refusal> {
-    let role = server.control.access.role(request.headers(), Instant::now())?;
-    request.extensions_mut().insert(Caller { name: "local".to_owned(), role });
+async fn authorize(
+    State(server): Shared,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    let caller = server.control.access.caller(request.headers(), peer.from, Instant::now())?;
+    request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
 
@@ -203,7 +209,7 @@ async fn console(
         .max_message_size(LONGEST_BODY)
         .max_frame_size(LONGEST_BODY)
         .on_upgrade(async move |socket| {
-            link::attend(socket, &server, caller).await;
+            link::attend(socket, &server, Caller { way: Way::Console, ..caller }).await;
             drop(place);
         })
 }

@@ -12,10 +12,11 @@ use futures_util::stream::FuturesUnordered;
 use pilothouse_shared::command::Command;
 use pilothouse_shared::wire::{FromAgent, PROTOCOL, ToAgent};
 use tokio::sync::mpsc;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::Control;
-use super::dispatch::{Answer, Caller, Manner, Progress, Refused};
+use super::caller::Caller;
+use super::dispatch::{Answer, Manner, Progress, Refused};
 use super::feed::Feed;
 use super::http::Server;
 use crate::telemetry::snapshot::Snapshots;
@@ -29,6 +30,8 @@ const UNANSWERED: u32 = 3;
 const DETAIL: Duration = Duration::from_millis(500);
 /// Commands of one console that wait for Discord.
 const LONG: usize = 16;
+/// Between two looks at whether a console's token is still good.
+const RECHECK: Duration = Duration::from_secs(2);
 /// For the last words.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -48,17 +51,26 @@ enum Turn {
     Ping,
 }
 
-/// Serves a console until it leaves or the agent shuts down.
+/// Serves a console until it leaves, its token ends or the agent shuts down.
 pub(super) async fn attend(mut socket: WebSocket, server: &Server, caller: Caller) {
     let mut closing = server.closing.clone();
-    let mut console = Console::new(&mut socket, &server.control, caller);
+    let control = &server.control;
+    let mut console = Console::new(&mut socket, control, caller.clone());
     let end = tokio::select! {
         end = console.talk() => end,
+        () = revoked(control, &caller) => without_token(),
         _ = closing.wait_for(|closing| *closing) => bye("the agent is shutting down", true),
     };
     drop(console);
     if let End::Bye { reason, retry } = end {
         let _ = timeout(GOODBYE, farewell(&mut socket, &FromAgent::Bye { reason, retry })).await;
+    }
+}
+
+/// Ends when the caller's token is no longer good.
+async fn revoked(control: &Control, caller: &Caller) {
+    while control.access.holds(caller) {
+        sleep(RECHECK).await;
     }
 }
 
@@ -167,6 +179,9 @@ impl<'a> Console<'a> {
                 self.feed.subscribe(wants);
                 self.tell().await
             }
+            ToAgent::Command { .. } | ToAgent::Apply { .. } if !self.control.access.holds(&self.caller) => {
+                Err(without_token())
+            }
             ToAgent::Command { id, line, yes, key, reason } => {
                 let waits = Command::parse(&line).is_ok_and(|command| command.takes_long() || command.changes() && yes);
                 let (control, caller) = (Arc::clone(self.control), self.caller.clone());
@@ -259,6 +274,10 @@ fn numbered(id: u64, frames: mpsc::Sender<FromAgent>) -> Progress {
         // Whoever is slow learns of a later step.
         let _ = frames.try_send(FromAgent::Progress { id, done, of });
     })
+}
+
+fn without_token() -> End {
+    bye("the token was revoked or has ended: ask for another", false)
 }
 
 fn bye(reason: &str, retry: bool) -> End {

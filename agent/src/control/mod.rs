@@ -2,24 +2,28 @@
 //!
 //! Contract: nothing here slows the agent. Everything shown comes from the newest snapshot, everything done goes
 //! through [`Shards`], and what a client costs is bounded: connections, their time, bodies, frames, consoles.
-//! Without the [`token::Token`] only `/healthz` and `/readyz` answer.
+//! Without a token only `/healthz` and `/readyz` answer.
 
 mod access;
+mod caller;
 mod discord;
 mod dispatch;
 mod door;
+mod failures;
 mod feed;
 mod http;
 mod jobs;
 mod link;
 mod planning;
 mod plans;
+mod private;
 mod settings;
 mod sinks;
 #[cfg(test)]
 mod tests;
 mod text;
 pub mod token;
+pub mod tokens;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,7 +33,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 
-pub use self::dispatch::{Caller, Refused};
+pub use self::caller::{Caller, Way};
+pub use self::dispatch::Refused;
 pub use self::settings::SettingError;
 
 use self::access::Access;
@@ -93,7 +98,7 @@ impl Control {
         Self {
             agent: config.name.clone(),
             fleet: config.fleet.clone(),
-            access: Access::new(token),
+            access: Access::new(token, &config.data_dir),
             identify_interval: config.gateway.identify_interval,
             snapshots,
             shards,

@@ -1,7 +1,5 @@
 //! The control surface over real sockets, with workers that only note what they are told.
 
-mod plans;
-
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -10,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, StreamExt};
 use pilothouse_shared::snapshot::{GenerationRow, IdentifyRow, Overview, ShardDetail, ShardRow, ShardState};
 use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role, Subscription, ToAgent};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,6 +26,9 @@ use crate::gateway::members::MembersError;
 use crate::shard::ShardCommand;
 use crate::shard::handle::ToWorker;
 use crate::store::{Change, Store};
+
+mod access;
+mod plans;
 
 const TOKEN: &str = "c0ffee";
 
@@ -89,6 +91,7 @@ fn workers(total: u32) -> (Shards, Told) {
 /// A served control surface.
 struct Rig {
     address: SocketAddr,
+    data: TempDir,
     shown: watch::Sender<Arc<Snapshot>>,
     told: Told,
     stop: Option<oneshot::Sender<()>>,
@@ -99,12 +102,12 @@ impl Rig {
     async fn new(total: u32) -> Self {
         let (shown, snapshots) = watch::channel(Arc::new(snapshot(total)));
         let (shards, told) = workers(total);
-        let control = made(snapshots, shards);
+        let (control, data) = made(snapshots, shards);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(serve(listener, control, async move { drop(stopped.await) }));
-        Self { address, shown, told, stop: Some(stop), served }
+        Self { address, data, shown, told, stop: Some(stop), served }
     }
 
     /// Status and body of the answer to `head` (its lines without Host) with `body`.
@@ -131,8 +134,12 @@ impl Rig {
     }
 
     async fn connect(&self) -> Result<WebSocketStream<TcpStream>, Error> {
+        self.connect_with(TOKEN).await
+    }
+
+    async fn connect_with(&self, token: &str) -> Result<WebSocketStream<TcpStream>, Error> {
         let mut request = format!("ws://{}/v1/console", self.address).into_client_request()?;
-        let token = format!("Bearer {TOKEN}").parse().expect("a header");
+        let token = format!("Bearer {token}").parse().expect("a header");
         request.headers_mut().insert("authorization", token);
         let stream = TcpStream::connect(self.address).await.expect("it listens");
         Ok(tokio_tungstenite::client_async(request, stream).await?.0)
@@ -140,11 +147,15 @@ impl Rig {
 
     /// A console that has said hello.
     async fn console(&self) -> Console {
-        let mut console = Console(self.connect().await.expect("it is let in"));
+        self.console_of(TOKEN, Role::Admin).await
+    }
+
+    async fn console_of(&self, token: &str, expected: Role) -> Console {
+        let mut console = Console(self.connect_with(token).await.expect("it is let in"));
         console.send(&ToAgent::Hello { protocol: PROTOCOL, client: "test".into() }).await;
         match console.next().await {
-            FromAgent::Hello { protocol: PROTOCOL, agent, fleet, role: Role::Admin, .. } => {
-                assert_eq!((&*agent, &*fleet), ("eu-1", "prod"));
+            FromAgent::Hello { protocol: PROTOCOL, agent, fleet, role, .. } => {
+                assert_eq!((&*agent, &*fleet, role), ("eu-1", "prod", expected));
             }
             other => panic!("not a hello: {other:?}"),
         }
@@ -180,18 +191,18 @@ impl Console {
     }
 }
 
-/// Over a store that is gone with it.
-fn made(snapshots: Snapshots, shards: Shards) -> Arc<Control> {
-    let folder = tempfile::tempdir().expect("a folder");
-    stored(snapshots, shards, folder.path())
+/// With a data folder of its own.
+fn made(snapshots: Snapshots, shards: Shards) -> (Arc<Control>, TempDir) {
+    let data = TempDir::new().expect("a folder");
+    (stored(snapshots, shards, data.path()), data)
 }
 
 fn stored(snapshots: Snapshots, shards: Shards, folder: &Path) -> Arc<Control> {
     let store = Store::open(folder).expect("a store");
     let jobs = store.jobs().to_vec();
     let store = store.into_writer().expect("a thread");
-    let mut config = Config::new("bot-token");
-    (config.name, config.fleet) = ("eu-1".into(), "prod".into());
+    let (name, fleet, data_dir) = ("eu-1".to_owned(), "prod".to_owned(), folder.to_owned());
+    let mut config = Config { name, fleet, data_dir, ..Config::new("bot-token") };
     config.stages.drop = [EventKind::of(b"TYPING_START")].into_iter().collect();
     let loaded = Loaded { config, origins: Default::default() };
     let reach = Reach { snapshots, shards, permits: permits(), dead_letters: Vec::new(), spool: None, store, jobs };
@@ -206,7 +217,7 @@ fn over(folder: &Path) -> (Arc<Control>, Told) {
 }
 
 fn caller(role: Role) -> Caller {
-    Caller { name: "ann".into(), role }
+    Caller::new("ann", role, None, Way::Http)
 }
 
 /// What a line is answered that is done at once.
@@ -218,10 +229,11 @@ async fn run(control: &Arc<Control>, role: Role, line: &str) -> Result<String, R
     }
 }
 
-fn control(total: u32) -> (Arc<Control>, Told) {
+fn control(total: u32) -> (Arc<Control>, Told, TempDir) {
     let (_, snapshots) = watch::channel(Arc::new(snapshot(total)));
     let (shards, told) = workers(total);
-    (made(snapshots, shards), told)
+    let (control, data) = made(snapshots, shards);
+    (control, told, data)
 }
 
 /// What the worker was told: it has read all of it once it answers a question.
@@ -232,7 +244,7 @@ async fn noted(control: &Arc<Control>, told: &Told) -> Vec<(u32, ShardCommand)> 
 
 #[tokio::test]
 async fn each_role_may_do_what_it_may() {
-    let (control, told) = control(4);
+    let (control, told, _data) = control(4);
     let viewer = ["status", "shards *", "explain 3"];
     let operator = [
         "restart 3",
@@ -261,7 +273,7 @@ async fn each_role_may_do_what_it_may() {
 
 #[tokio::test]
 async fn payloads_reach_their_shards_and_what_becomes_of_them_is_said() {
-    let (control, told) = control(4);
+    let (control, told, _data) = control(4);
     let guild = |shard: u64| shard << 22;
     let long = format!("send 3 {{\"op\":4,\"d\":\"{}\"}}", "x".repeat(4_096));
     let answers = [
@@ -292,7 +304,7 @@ async fn payloads_reach_their_shards_and_what_becomes_of_them_is_said() {
 
 #[tokio::test]
 async fn commands_say_what_they_did_or_what_is_allowed() {
-    let (control, told) = control(64);
+    let (control, told, _data) = control(64);
     let answers = [
         ("restart 3", "restarting shard 3: it resumes its session"),
         ("restart 3-5", "restarting 3 shards: they resume their sessions"),
@@ -324,7 +336,7 @@ async fn nobody_spends_an_identify_while_they_are_held() {
     held.overview.identify.held = Some("the token was refused (4004)".into());
     let (_, snapshots) = watch::channel(Arc::new(held));
     let (shards, told) = workers(4);
-    let control = made(snapshots, shards);
+    let (control, _data) = made(snapshots, shards);
     let refused = run(&control, Role::Admin, "restart 1 --identify").await.expect_err("held").to_string();
     assert_eq!(refused, "nobody may identify now: the token was refused (4004); nothing was done");
     assert_eq!(noted(&control, &told).await, []);
@@ -336,7 +348,7 @@ async fn a_worker_that_is_gone_is_said() {
     let (sender, inbox) = mpsc::channel(1);
     drop(inbox);
     let shards = Shards::new(Placement { agents: 1, workers: 1 }, 4, Arc::from([sender]));
-    let control = made(snapshots, shards);
+    let (control, _data) = made(snapshots, shards);
     assert_eq!(run(&control, Role::Admin, "restart 1-2").await, Err(Refused::Unreachable { done: 0, of: 2 }));
     assert_eq!(run(&control, Role::Admin, "explain 1").await, Err(Refused::Unreachable { done: 0, of: 1 }));
 }
@@ -408,7 +420,7 @@ async fn a_console_is_told_what_it_subscribed_to_and_answered() {
     rig.show(|shown| shown.rows[5].state = ShardState::Fatal);
     let states = vec![(5, ShardState::Fatal)];
     assert_eq!(console.next().await, FromAgent::Map { total: 8, full: false, states });
-    console.send(&ToAgent::Command { id: 7, line: "restart 99".into(), yes: false, key: None, reason: None }).await;
+    console.send(&ToAgent::command(7, "restart 99")).await;
     let text = "shard 99 does not exist: this bot has shards 0 to 7".to_owned();
     assert_eq!(console.next().await, FromAgent::Result { id: 7, ok: false, text });
 }

@@ -1,17 +1,15 @@
-//! The token of consoles: made anew at each start, kept in a file that only this user can read.
+//! The token of consoles on this machine: made anew at each start, kept in a file that only this user can read.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::hint::black_box;
-use std::io::{self, Read, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read};
 use std::path::Path;
 
 use pilothouse_shared::wire::TOKEN_FILE;
 
-use crate::config::Secret;
-
-const BYTES: usize = 32;
+use super::private;
+use crate::config::secret::{Secret, TOKEN_DIGITS, TOKEN_PREFIX};
 
 /// What a console must show to be let in.
 #[derive(Clone, Debug)]
@@ -25,11 +23,14 @@ impl Token {
 
     /// Whether `shown` is this token, in a time that does not tell how much of it was right.
     pub(super) fn matches(&self, shown: &[u8]) -> bool {
-        let own = self.0.expose().as_bytes();
-        let difference =
-            own.iter().zip(shown).fold(0, |difference, (own, shown)| black_box(difference | (own ^ shown)));
-        own.len() == shown.len() && difference == 0
+        equal(self.0.expose().as_bytes(), shown)
     }
+}
+
+/// Compares in a time that depends on the lengths only.
+pub(super) fn equal(own: &[u8], shown: &[u8]) -> bool {
+    let difference = own.iter().zip(shown).fold(0, |difference, (own, shown)| black_box(difference | (own ^ shown)));
+    own.len() == shown.len() && difference == 0
 }
 
 /// Makes a token and writes it to `console.token` in `data_dir`, mode 0600, in place of a former one.
@@ -38,21 +39,15 @@ impl Token {
 /// Those of the file system.
 pub fn write(data_dir: &Path) -> io::Result<Token> {
     let text = random()?;
-    let (path, fresh) = (data_dir.join(TOKEN_FILE), data_dir.join(format!("{TOKEN_FILE}.new")));
-    match fs::remove_file(&fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    writeln!(file, "{text}")?;
-    fs::rename(&fresh, &path)?;
+    private::replace(&data_dir.join(TOKEN_FILE), &format!("{text}\n"))?;
     Ok(Token::new(text))
 }
 
-fn random() -> io::Result<String> {
-    let mut bytes = [0; BYTES];
+/// A new token: 32 random bytes, behind a prefix by which masks and scanners for leaked secrets know it.
+pub(super) fn random() -> io::Result<String> {
+    let mut bytes = [0; TOKEN_DIGITS / 2];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    let mut text = String::with_capacity(2 * BYTES);
+    let mut text = TOKEN_PREFIX.to_owned();
     for byte in bytes {
         write!(text, "{byte:02x}").expect("a String takes every write");
     }
@@ -61,6 +56,7 @@ fn random() -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -75,7 +71,7 @@ mod tests {
             let text = fs::read_to_string(&path).expect("it is there");
             assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o600);
             assert!(token.matches(text.trim().as_bytes()));
-            assert_eq!(text.trim().len(), 2 * BYTES);
+            assert_eq!(text.trim().len(), TOKEN_PREFIX.len() + TOKEN_DIGITS);
             assert!(!format!("{token:?}").contains(text.trim()));
             seen.push(text);
         }

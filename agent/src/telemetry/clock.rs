@@ -1,4 +1,4 @@
-//! Translates the monotonic clock to Unix time for people.
+//! Translates the monotonic clock to Unix time for people; and the time of the day, for what outlives the process.
 
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -21,6 +21,11 @@ pub fn unix_ms(moment: Instant) -> u64 {
     let behind = instant.saturating_duration_since(moment).as_millis();
     let ms = |span: u128| u64::try_from(span).unwrap_or(u64::MAX);
     unix.saturating_add(ms(ahead)).saturating_sub(ms(behind))
+}
+
+/// Unix milliseconds by the system's clock, which can be set: for what other processes compare.
+pub fn wall_ms() -> u64 {
+    millis(SystemTime::now())
 }
 
 /// Unix milliseconds now.

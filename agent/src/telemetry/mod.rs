@@ -1,6 +1,7 @@
 //! Counts and tells: samples of the workers, snapshots for consoles, logs.
 
 pub mod clock;
+pub mod date;
 pub mod findings;
 pub mod logs;
 pub mod process;

@@ -167,7 +167,7 @@ fn number(model: &mut Model, line: String) -> (u64, Effect) {
     let id = model.next_command;
     model.next_command += 1;
     model.due.push(Due { id, line: line.clone(), apply: None });
-    (id, Effect::Send(ToAgent::Command { id, line, yes: false, key: None, reason: None }))
+    (id, Effect::Send(ToAgent::command(id, line)))
 }
 
 /// Shows what is wrong where it was typed.

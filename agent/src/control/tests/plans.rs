@@ -35,7 +35,7 @@ async fn what_is_applied_is_what_was_shown() {
     }
     shown.send_replace(Arc::new(ill));
     let (shards, told) = workers(64);
-    let control = made(snapshots, shards);
+    let (control, _data) = made(snapshots, shards);
     let plan = planned(&control, "restart state=resuming").await;
     assert_eq!(noted(&control, &told).await, [], "a plan does nothing");
     assert_eq!(plan.steps[0].line, "restart 3-4,9");
@@ -50,7 +50,7 @@ async fn what_is_applied_is_what_was_shown() {
 
 #[tokio::test]
 async fn a_plan_is_applied_once_and_answered_as_often_as_asked() {
-    let (control, told) = control(64);
+    let (control, told, _data) = control(64);
     let plan = planned(&control, "restart 3").await;
     let refused = apply(&control, "bob", &plan.id).await.expect_err("it is ann's").to_string();
     assert!(refused.contains("no plan") && refused.contains("expired"), "{refused}");
@@ -68,7 +68,7 @@ async fn a_plan_is_applied_once_and_answered_as_often_as_asked() {
 
 #[tokio::test]
 async fn a_key_stands_for_one_change() {
-    let (control, told) = control(64);
+    let (control, told, _data) = control(64);
     let first = with_key(&control, "night-1", "restart state=active,3").await.expect("it is done");
     assert_eq!(with_key(&control, "night-1", "restart state=active,3").await.as_ref(), Ok(&first));
     let taken = with_key(&control, "night-1", "restart 4").await.expect_err("it stands for something else");
@@ -135,7 +135,7 @@ async fn every_door_plans_and_applies_alike() {
     assert!(answer["text"].as_str().expect("a text").starts_with("close 3-5 --code 4000: closes"), "{answer}");
     let mut console = rig.console().await;
     let line = "close 3-5 --code 4000".to_owned();
-    console.send(&ToAgent::Command { id: 1, line, yes: false, key: None, reason: None }).await;
+    console.send(&ToAgent::command(1, line)).await;
     let FromAgent::Plan { id: 1, plan } = console.next().await else { panic!("no plan") };
     assert_eq!(plan.steps, shown.steps);
     for id in [2, 3] {
@@ -151,7 +151,7 @@ async fn every_door_plans_and_applies_alike() {
 
 #[tokio::test]
 async fn a_plan_tells_costs_and_what_to_think_of() {
-    let (control, _) = control(64);
+    let (control, _, _data) = control(64);
     let plan = planned(&control, "restart 1-2 --identify").await;
     assert_eq!(plan.identifies(), 2);
     assert_eq!(plan.steps[0].takes_ms, 2 * 5_050, "one bucket, one after the other");
@@ -175,7 +175,7 @@ async fn a_plan_tells_costs_and_what_to_think_of() {
 
 #[tokio::test]
 async fn settings_are_told_changed_and_said_how_to_keep() {
-    let (control, told) = control(4);
+    let (control, told, _data) = control(4);
     let run = |line: &'static str| run(&control, Role::Operator, line);
     assert_eq!(
         run("get stages.drop").await.expect("it is there").lines().next(),
