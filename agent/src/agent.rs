@@ -61,6 +61,9 @@ pub enum Failure {
     /// The local console's token could not be written.
     #[error("cannot write the console token in the data folder: {0}")]
     Token(io::Error),
+    /// The certificate or its key.
+    #[error("the certificate of the control address cannot be used: {0}")]
+    Certificate(String),
     /// A worker could not start, or ended by a fault.
     #[error("a worker failed: {0}")]
     Worker(anyhow::Error),
@@ -103,6 +106,7 @@ pub async fn run_from(
     }
     let info = session_info::fetch(&config).await?;
     let token = token::write(&config.data_dir).map_err(Failure::Token)?;
+    let tls = control::tls::server(&config.control).map_err(Failure::Certificate)?;
     let spool = open_spool(&config)?;
     if let Some(spool) = &spool {
         let moved = sinks::adopt(spool, &config.sinks).await.map_err(|trouble| Failure::Sinks(trouble.into()))?;
@@ -131,7 +135,7 @@ pub async fn run_from(
     }
     background.push(tokio::spawn(refresh(config.clone(), running.permits)));
     let (stop, stopping) = watch::channel(false);
-    let answering = tokio::spawn(control::serve(listener, control, stopped(stopping)));
+    let answering = tokio::spawn(control::serve(listener, tls, control, stopped(stopping)));
     let ended = tokio::select! {
         () = shutdown => Ok(()),
         reason = refused(running.snapshots.clone()) => Err(Failure::Refused(reason)),

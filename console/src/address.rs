@@ -28,14 +28,18 @@ pub enum Token {
 }
 
 impl Address {
-    /// Reads `ws://host:port`, `wss://host:port` or `host:port`.
+    /// Reads `ws://host:port`, `wss://host:port` or `host:port`; `http` and `https` mean the same.
     ///
     /// # Errors
     /// What is wrong and what is allowed.
     pub fn parse(text: &str, insecure: bool) -> Result<Self, String> {
         let whole = if text.contains("://") { text.to_owned() } else { format!("ws://{text}") };
         let uri: Uri = whole.parse().map_err(|error| format!("{text:?} is no address: {error}"))?;
-        let scheme = uri.scheme_str().unwrap_or_default();
+        let scheme = match uri.scheme_str().unwrap_or_default() {
+            "http" => "ws",
+            "https" => "wss",
+            other => other,
+        };
         let authority = uri.authority().ok_or_else(|| format!("{text:?} names no host: write ws://host:port"))?;
         if !matches!(scheme, "ws" | "wss") {
             return Err(format!("{scheme}:// is not spoken: write ws:// (this machine) or wss:// (elsewhere)"));
@@ -95,6 +99,8 @@ mod tests {
         let parsed = |text| Address::parse(text, false).expect(text);
         assert_eq!(parsed("127.0.0.1:7600"), parsed("ws://127.0.0.1:7600"));
         assert_eq!(parsed("ws://localhost:7600").url, "ws://localhost:7600/v1/console");
+        assert_eq!(parsed("https://eu-1.example:7600"), parsed("wss://eu-1.example:7600"));
+        assert_eq!(parsed("http://localhost:7600"), parsed("localhost:7600"));
         assert!(parsed("ws://[::1]:7600").local);
         assert!(!parsed("wss://eu-1.example:7600").local);
         assert_eq!(parsed("wss://eu-1.example/elsewhere").url, "wss://eu-1.example/elsewhere");
@@ -105,7 +111,8 @@ mod tests {
         let refused = |text| Address::parse(text, false).expect_err(text);
         assert!(refused("ws://10.0.0.1:7600").contains("--insecure"));
         assert!(Address::parse("ws://10.0.0.1:7600", true).is_ok());
-        assert!(refused("http://localhost").contains("wss://"));
+        assert!(refused("http://10.0.0.1:7600").contains("--insecure"));
+        assert!(refused("ftp://localhost").contains("wss://"));
         assert!(refused("ws://me:secret@localhost").contains("PILOTHOUSE_CONSOLE_TOKEN"));
         assert!(refused("ws://127.0.0.1.example:7600").contains("--insecure"));
         assert!(refused("").contains("no address"));

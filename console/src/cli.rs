@@ -17,13 +17,14 @@ use crate::link::Peer;
 use crate::model::Look;
 use crate::plain::{self, Failure, Output, Question, Told};
 use crate::theme::Depth;
+use crate::trust;
 
 const EXIT_CODES: &str = "Exit codes:
   0    done
   1    the agent did not do what was asked
   2    wrong arguments or settings
   3    the agent cannot be reached
-  4    the agent refused: token, address or version
+  4    refused: token, address, version or certificate
   70   pilothouse itself failed; a report was written
   128+ ended by a signal";
 
@@ -31,7 +32,7 @@ const EXIT_CODES: &str = "Exit codes:
 #[derive(Parser, Debug)]
 #[command(name = "pilothouse", version, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// Agent to attach to: ws://host:port (this machine) or wss://host:port
+    /// Agent to attach to: ws://host:port (this machine), or wss://host:port where it has a certificate
     #[arg(long, global = true, env = "PILOTHOUSE_AGENT", default_value_t = default_agent())]
     pub agent: String,
     /// Token of the agent; without it the one in the data folder on this machine
@@ -40,6 +41,9 @@ pub struct Cli {
     /// Data folder of the agent on this machine
     #[arg(long, global = true, env = "PILOTHOUSE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
+    /// PEM file with the authority of the agent's certificate, or with that itself; without it the public authorities
+    #[arg(long, global = true, env = "PILOTHOUSE_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Allow ws:// to another machine: anyone on the way can read the token
     #[arg(long, global = true)]
     pub insecure: bool,
@@ -210,7 +214,8 @@ fn peer(cli: &Cli) -> anyhow::Result<Peer> {
     let address = Address::parse(&cli.agent, cli.insecure).map_err(anyhow::Error::msg)?;
     let data_dir = cli.data_dir.clone().unwrap_or_else(|| paths::data_dir(|name| std::env::var_os(name)));
     let token = Token::new(cli.token.clone(), &address, &data_dir);
-    Ok(Peer { address, token })
+    let trust = cli.ca.as_deref().map(trust::only).transpose()?;
+    Ok(Peer { address, token, trust })
 }
 
 fn question(ask: &Ask) -> anyhow::Result<Option<(Question, Output)>> {

@@ -103,7 +103,7 @@ impl Stage {
     async fn show(self, options: app::Options) -> anyhow::Result<ExitCode> {
         let address = Address::parse(&format!("ws://{}", self.listen), false).map_err(anyhow::Error::msg)?;
         let token = Token::new(None, &address, &self.data.0);
-        let left = app::run(Peer { address, token }, options).await?;
+        let left = app::run(Peer { address, token, trust: None }, options).await?;
         eprintln!("settling …");
         let verdict = self.strike().await?;
         println!(

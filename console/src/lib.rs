@@ -3,7 +3,7 @@
 //! Pure are [`message`], [`model`], [`update`], [`actions`] and [`mod@format`]: what happened goes in, what to do
 //! comes out.
 //! [`view`], [`widget`] and [`theme`] draw a model; [`app`] is the one loop around both, [`screen`], [`input`],
-//! [`signals`], [`mod@panic`], [`link`] and [`address`] its edges. [`plain`] answers without a terminal; [`cli`] composes.
+//! [`signals`], [`mod@panic`], [`link`], [`address`] and [`trust`] its edges. [`plain`] answers without a terminal; [`cli`] composes.
 
 pub mod cli;
 
@@ -27,6 +27,7 @@ pub mod panic;
 pub mod plain;
 pub mod screen;
 pub mod signals;
+pub mod trust;
 
 #[cfg(feature = "demo")]
 pub mod demo;

@@ -1,20 +1,23 @@
 //! The link to an agent: one task that connects, reconnects and moves frames between two bounded channels.
 //! A full channel makes it stop reading; the agent then sends fewer frames.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use pilothouse_shared::wire::{FromAgent, PROTOCOL, ToAgent};
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
 use crate::address::{Address, Token};
 use crate::message::LinkEvent;
+use crate::trust;
 
 /// Room of the channels to and from the link.
 pub const ROOM: usize = 64;
@@ -32,6 +35,8 @@ pub struct Peer {
     pub address: Address,
     /// How one is let in.
     pub token: Token,
+    /// Whose certificates are believed; none: those of the public authorities.
+    pub trust: Option<Arc<ClientConfig>>,
 }
 
 /// What the console asks of the link.
@@ -149,7 +154,9 @@ pub async fn connect(peer: &Peer) -> Result<Socket, Down> {
     })?;
     request.headers_mut().insert(header::AUTHORIZATION, bearer);
     let shown = &peer.address.shown;
-    let mut socket = match timeout(CONNECT_LIMIT, connect_async_with_config(request, None, true)).await {
+    let trust = peer.trust.clone().map(Connector::Rustls);
+    let attempt = connect_async_tls_with_config(request, None, true, trust);
+    let mut socket = match timeout(CONNECT_LIMIT, Box::pin(attempt)).await {
         Err(_) => return Err(Down::again(format!("{shown} did not answer within {} s", CONNECT_LIMIT.as_secs()))),
         Ok(Err(error)) => return Err(explain(&error, shown)),
         Ok(Ok((socket, _))) => socket,
@@ -168,13 +175,19 @@ fn explain(error: &Error, shown: &str) -> Down {
     match error {
         Error::Http(response) => match response.status() {
             StatusCode::UNAUTHORIZED => refused("the agent refused the token (401): it is wrong or was replaced"),
-            StatusCode::FORBIDDEN => {
-                refused("the agent refused this address (403): reach it by an address it listens on, or by localhost")
-            }
+            StatusCode::FORBIDDEN => refused(
+                "the agent refused this address (403): reach it by an address it listens on, by localhost, or by one of its control.hosts",
+            ),
             StatusCode::TOO_MANY_REQUESTS => refused("the agent saw too many wrong tokens (429)"),
             status => Down::again(format!("{shown} is no agent's console link: it answered {status}")),
         },
-        Error::Io(error) => Down::again(format!("{shown}: {}", plain(error))),
+        Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(error) => refused(&trust::explain(error, shown)),
+            None => Down::again(format!("{shown}: {}", plain(error))),
+        },
+        Error::Protocol(_) | Error::HttpFormat(_) if shown.starts_with("ws://") => Down::again(format!(
+            "{shown} does not answer as an agent without TLS does: write wss:// if it has a certificate ({error})"
+        )),
         error => Down::again(format!("{shown}: {error}")),
     }
 }

@@ -23,7 +23,7 @@ fn open(address: SocketAddr, token: &str) -> (Sender<Order>, Receiver<LinkEvent>
     let token = Token::new(Some(token.into()), &address, Path::new("/"));
     let (orders, from_console) = channel(link::ROOM);
     let (to_console, events) = channel(link::ROOM);
-    tokio::spawn(link::run(Peer { address, token }, from_console, to_console));
+    tokio::spawn(link::run(Peer { address, token, trust: None }, from_console, to_console));
     (orders, events)
 }
 

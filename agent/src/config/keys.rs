@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::value::{Raw, Rejected, quoted, quoted_bytes, quoted_duration, shown_duration, url};
-use super::{Authorities, Compression, Config, LogFormat, Secret, ShardCount, WhenFull, intents, stages};
+use super::{Authorities, Compression, Config, LogFormat, Secret, ShardCount, WhenFull, control_keys, intents, stages};
 use crate::gateway::kind::EventKind;
 
 /// One setting of a `T`.
@@ -230,7 +230,7 @@ pub static KEYS: &[Agent] = &[
     .otherwise("$XDG_DATA_HOME/pilothouse, else $HOME/.local/share/pilothouse, else /var/lib/pilothouse", "\"/var/lib/pilothouse\""),
     Agent::new(
         "listen",
-        "Where consoles and HTTP are answered. Beyond loopback only with `insecure`.",
+        "Where consoles and HTTP are answered. Beyond loopback only with `control.tls_cert`, or with `insecure`.",
         "an IP address and a port, such as 127.0.0.1:7600 or [::1]:7600",
         |config, raw| put(&mut config.listen, raw.text()?.parse::<SocketAddr>().map_err(|_| Rejected::default())),
         |config| Some(quoted(&config.listen.to_string())),
@@ -273,6 +273,10 @@ pub static KEYS: &[Agent] = &[
         |config, raw| put(&mut config.fleet, raw.name()),
         |config| Some(quoted(&config.fleet)),
     ),
+    control_keys::TLS_CERT,
+    control_keys::TLS_KEY,
+    control_keys::HOSTS,
+    control_keys::AUDIT_KEEP,
     Agent::new(
         "log.level",
         "What is logged: a level, or directives such as `info,pilothouse_agent::shard=debug`.",

@@ -18,7 +18,7 @@ use super::notices;
 use super::problem::{Origin, Problem, Problems};
 use super::sink_keys::{HTTP_KEYS, NDJSON_KEYS};
 use super::value::{Raw, Rejected, without_credentials};
-use super::{Config, HttpConfig, NdjsonConfig, SinkConfig};
+use super::{Config, HttpConfig, NdjsonConfig, SinkConfig, certificate};
 
 /// The variable that names the file.
 pub const FILE_VARIABLE: &str = "PILOTHOUSE_CONFIG";
@@ -206,8 +206,30 @@ impl Loader {
         if self.config.token.expose().is_empty() && !self.has_problem("token") {
             self.problem(Origin::Default, "token", "not set: put the bot's token into the environment variable TOKEN");
         }
+        self.check_control();
         for (key, value, said) in together(&self.config) {
             self.problem_with_value(key, value, said);
+        }
+    }
+
+    fn check_control(&mut self) {
+        let control = self.config.control.clone();
+        let wrong = ["control.tls_cert", "control.tls_key"].iter().any(|key| self.has_problem(key));
+        match (&control.tls_cert, &control.tls_key) {
+            _ if wrong => {}
+            (Some(cert), Some(key)) => {
+                if let Err(said) = certificate::pair(cert, key) {
+                    self.problem_with_value("control.tls_key", key.display().to_string(), &said);
+                }
+            }
+            (Some(_), None) => self.problem(Origin::Default, "control.tls_key", "not set, but control.tls_cert is"),
+            (None, Some(_)) => self.problem(Origin::Default, "control.tls_cert", "not set, but control.tls_key is"),
+            (None, None) if !self.config.listen.ip().is_loopback() && !self.config.insecure => {
+                let said = "beyond loopback everybody on the network could read tokens: set control.tls_cert and \
+                            control.tls_key, or listen on 127.0.0.1, or accept it with --insecure (insecure = true)";
+                self.problem_with_value("listen", self.config.listen.to_string(), said);
+            }
+            (None, None) => {}
         }
     }
 
@@ -252,11 +274,6 @@ impl Loader {
 /// Settings that cannot work beside the others: key, value, what is wrong.
 pub(super) fn together(config: &Config) -> Vec<(&'static str, String, &'static str)> {
     let mut wrong = Vec::new();
-    if !config.listen.ip().is_loopback() && !config.insecure {
-        let said = "beyond loopback everybody on the network could read the console's token, as there is no TLS yet: \
-                    listen on 127.0.0.1, or accept it with --insecure (insecure = true)";
-        wrong.push(("listen", config.listen.to_string(), said));
-    }
     if config.stages.enabled.contains(&StageName::Drop) && config.stages.drop.is_empty() {
         let said = "the stage `drop` is enabled and stages.drop names no event type: name some, or leave `drop` out";
         wrong.push(("stages.enabled", "drop".to_owned(), said));

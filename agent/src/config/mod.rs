@@ -14,6 +14,8 @@ use crate::gateway::kind::EventKind;
 pub mod authorities;
 mod broker_keys;
 pub mod broker_url;
+pub mod certificate;
+mod control_keys;
 mod file;
 pub mod intents;
 pub mod keys;
@@ -62,6 +64,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Leave to listen beyond loopback without TLS.
     pub insecure: bool,
+    /// Who reaches consoles and HTTP, and how.
+    pub control: ControlConfig,
     /// Worker threads, at least 1.
     pub workers: u16,
     /// Name of this agent.
@@ -101,6 +105,7 @@ impl Config {
             data_dir: PathBuf::from("/var/lib/pilothouse"),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7600)),
             insecure: false,
+            control: ControlConfig::default(),
             workers: cores(),
             name: "agent".to_owned(),
             fleet: "local".to_owned(),
@@ -113,6 +118,12 @@ impl Config {
             open_files: None,
             notices: Vec::new(),
         }
+    }
+
+    /// Every secret in it, to be covered where others wrote one.
+    pub fn secrets(&self) -> impl Iterator<Item = Secret> {
+        let of_sinks = self.sinks.iter().flat_map(SinkConfig::secrets);
+        [Some(self.token.clone()), self.authorization.clone()].into_iter().flatten().chain(of_sinks)
     }
 
     /// What to say if this many shards need more open files than there can be.
@@ -185,6 +196,18 @@ impl SinkConfig {
             Self::Amqp(_) => "amqp",
             Self::Nats(_) => "nats",
             Self::Ndjson(_) => "ndjson",
+        }
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        // NATS takes a token in the place of the user.
+        let user = |url: &BrokerUrl| Some(url.expose().username().to_owned()).filter(|user| !user.is_empty());
+        let password = |url: &BrokerUrl| url.expose().password().map(str::to_owned).or(user(url)).map(Secret::new);
+        match self {
+            Self::Http(http) => http.authorization.iter().cloned().collect(),
+            Self::Amqp(amqp) => password(&amqp.url).into_iter().collect(),
+            Self::Nats(nats) => nats.urls.iter().filter_map(password).collect(),
+            Self::Ndjson(_) => Vec::new(),
         }
     }
 
@@ -391,6 +414,25 @@ pub enum WhenFull {
     DropClass,
     /// Nothing is dropped: sockets are held.
     Hold,
+}
+
+/// Who reaches consoles and HTTP, and how.
+#[derive(Clone, Debug)]
+pub struct ControlConfig {
+    /// PEM file of the certificate that is shown, with its chain; set where `tls_key` is.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of its key.
+    pub tls_key: Option<PathBuf>,
+    /// Names that a request's `Host` may have, in lower case, beside our own.
+    pub hosts: Vec<String>,
+    /// Days for which the audit log is kept, at least 1.
+    pub audit_keep: u64,
+}
+
+impl Default for ControlConfig {
+    fn default() -> Self {
+        Self { tls_cert: None, tls_key: None, hosts: Vec::new(), audit_keep: 365 }
+    }
 }
 
 /// Logs.

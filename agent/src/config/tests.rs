@@ -318,8 +318,8 @@ fn the_example_with_every_line_taken_is_valid() {
     let example = render::example();
     let settings = example.lines().filter_map(|line| {
         let line = line.strip_prefix("# ").filter(|line| line.contains(" = ") || *line == "[[sinks]]").unwrap_or(line);
-        // The one setting whose file must be there.
-        (!line.starts_with('#') && !line.starts_with("ca_file")).then(|| line.replace('…', "x"))
+        let takes_a_file = ["ca_file", "tls_cert", "tls_key"].iter().any(|key| line.starts_with(key));
+        (!line.starts_with('#') && !takes_a_file).then(|| line.replace('…', "x"))
     });
     let loaded = load_all(&settings.collect::<Vec<_>>().join("\n"), &[], &[]).unwrap();
     assert_eq!(
@@ -349,4 +349,58 @@ fn too_few_open_files_are_told() {
     config.open_files = Some(1024);
     assert_eq!(config.too_few_files(100), None);
     assert!(config.too_few_files(1000).is_some_and(|said| said.contains("1128 open files, the limit is 1024")));
+}
+
+#[test]
+fn with_a_certificate_the_agent_may_listen_beyond_loopback() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (key, other) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
+    fs::write(path("cert.pem"), rcgen::CertificateParams::default().self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(path("key.pem"), key.serialize_pem()).unwrap();
+    fs::write(path("other.pem"), other.serialize_pem()).unwrap();
+    let load = |listen: &str, cert: Option<&str>, key: Option<&str>| {
+        let of = |name: &str, file: Option<&str>| {
+            file.map_or_else(String::new, |file| format!("control.{name} = '{}'\n", path(file)))
+        };
+        let (cert, key) = (of("tls_cert", cert), of("tls_key", key));
+        load_all(&format!("token = 't'\nlisten = '{listen}'\n{cert}{key}"), &[], &[])
+    };
+    assert!(load("0.0.0.0:7600", Some("cert.pem"), Some("key.pem")).is_ok());
+    assert!(load("127.0.0.1:7600", None, None).is_ok());
+    for (cert, key, parts) in [
+        (None, None, ["2: listen = 0.0.0.0:7600", "control.tls_cert"]),
+        (Some("cert.pem"), None, ["control.tls_key", "not set, but control.tls_cert is"]),
+        (None, Some("key.pem"), ["control.tls_cert", "not set, but control.tls_key is"]),
+        (Some("cert.pem"), Some("other.pem"), ["4: control.tls_key = ", "other.pem does not fit the certificate"]),
+        (Some("key.pem"), Some("key.pem"), ["3: control.tls_cert = ", "holds no certificate"]),
+        (Some("cert.pem"), Some("missing.pem"), ["4: control.tls_key = ", "No such file"]),
+    ] {
+        let said = load("0.0.0.0:7600", cert, key).unwrap_err();
+        assert!(parts.iter().all(|part| said.contains(part)) && said.lines().count() == 1, "{cert:?} {key:?}: {said}");
+    }
+}
+
+#[test]
+fn hosts_are_names_without_ports() {
+    let hosts = |list: &str| load_all(&format!("token = 't'\n[control]\nhosts = {list}\n"), &[], &[]);
+    let config = hosts("['EU-1.example', '2001:db8::1']").unwrap().config;
+    assert_eq!(config.control.hosts, ["eu-1.example", "2001:db8::1"]);
+    for wrong in ["'https://eu-1'", "'eu-1:7600'", "'*.example'"] {
+        let said = hosts(wrong).unwrap_err();
+        assert!(said.contains("control.hosts") && said.contains("is no host name"), "{said}");
+    }
+}
+
+#[test]
+fn the_data_folder_is_told_without_a_token() {
+    let of = |env: &[(&str, &str)], flags: &[(&str, &str)], file: Option<&str>| {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).into()));
+        let flags = flags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        data_dir(&Sources { file: file.map(Into::into), env: env.collect(), flags: flags.collect() })
+    };
+    let env = [("PILOTHOUSE_DATA_DIR", "/data"), ("PILOTHOUSE_SHARDS", "many")];
+    assert_eq!(of(&env, &[], None).unwrap(), Path::new("/data"));
+    assert_eq!(of(&env, &[("data-dir", "/flag")], None).unwrap(), Path::new("/flag"));
+    assert!(of(&env, &[], Some("/nowhere.toml")).unwrap_err().to_string().contains("/nowhere.toml"));
 }

@@ -36,13 +36,25 @@ pub(super) enum Refusal {
 pub(super) struct Access {
     local: Token,
     known: Known,
+    hosts: Vec<String>,
     failures: Mutex<Failures>,
 }
 
 impl Access {
-    /// Lets in whoever shows `local`, as an admin, or one of the tokens in `data_dir`.
-    pub(super) fn new(local: Token, data_dir: &Path) -> Self {
-        Self { local, known: Known::new(data_dir), failures: Mutex::default() }
+    /// Lets in whoever shows `local`, as an admin, or one of the tokens in `data_dir`; sent to us or to one of `hosts`.
+    pub(super) fn new(local: Token, data_dir: &Path, hosts: &[String]) -> Self {
+        Self { local, known: Known::new(data_dir), hosts: hosts.to_vec(), failures: Mutex::default() }
+    }
+
+    /// Whether a request with these headers, received on `local`, may be looked at. A browser sends Origin from every
+    /// page, and a page can make its own name resolve to this machine: then Host is that name.
+    pub(super) fn admit(&self, headers: &HeaderMap, local: Option<IpAddr>) -> Result<(), Refusal> {
+        if headers.contains_key(ORIGIN) {
+            return Err(Refusal::Origin);
+        }
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+        let ours = |host: &str| is_ours(host, local) || self.hosts.iter().any(|own| host.eq_ignore_ascii_case(own));
+        if host.is_some_and(|host| ours(bare(host.host()))) { Ok(()) } else { Err(Refusal::Host) }
     }
 
     /// Whose token the request shows. A right one is let in however many wrong ones came before, so that nobody can
@@ -70,26 +82,17 @@ impl Access {
     }
 }
 
-/// Whether a request with these headers, received on `local`, may be looked at. A browser sends Origin from every
-/// page, and a page can make its own name resolve to this machine: then Host is that name.
-pub(super) fn admit(headers: &HeaderMap, local: Option<IpAddr>) -> Result<(), Refusal> {
-    if headers.contains_key(ORIGIN) {
-        return Err(Refusal::Origin);
-    }
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).and_then(|host| host.parse::<Authority>().ok());
-    match host {
-        Some(host) if is_ours(host.host(), local) => Ok(()),
-        _ => Err(Refusal::Host),
-    }
+/// Without the brackets of an IPv6 address.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 fn is_ours(host: &str, local: Option<IpAddr>) -> bool {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    match bare.parse::<IpAddr>() {
+    match host.parse::<IpAddr>() {
         Ok(address) => {
             address.is_loopback() || local.is_some_and(|local| local.to_canonical() == address.to_canonical())
         }
-        Err(_) => bare.eq_ignore_ascii_case("localhost"),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
 }
 
@@ -105,9 +108,10 @@ impl IntoResponse for Refusal {
             Self::Origin => {
                 problem(StatusCode::FORBIDDEN, "web pages are not let in: the request has an Origin header")
             }
-            Self::Host => {
-                problem(StatusCode::FORBIDDEN, "the Host header must be localhost or the IP address listened on")
-            }
+            Self::Host => problem(
+                StatusCode::FORBIDDEN,
+                "the Host header must be localhost, the IP address listened on, or one of control.hosts",
+            ),
             Self::TooMany => problem(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens: wait a minute"),
             Self::Token => {
                 let text = "the token is wrong, revoked or missing: send `Authorization: Bearer TOKEN`, \
@@ -135,22 +139,44 @@ mod tests {
 
     #[test]
     fn only_our_own_names_are_let_in_and_no_web_page() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let hosts = ["eu-1.example".to_owned(), "2001:db8::1".to_owned()];
+        let access = Access::new(Token::new("right"), folder.path(), &hosts);
         let local = Some(IpAddr::from([10, 0, 0, 5]));
-        for host in ["localhost:7600", "LOCALHOST", "127.0.0.1:7600", "127.8.9.1", "[::1]:7600", "10.0.0.5:7600"] {
-            assert_eq!(admit(&headers(&[("host", host)]), local), Ok(()), "{host}");
+        let admit = |headers: &HeaderMap| access.admit(headers, local);
+        for host in [
+            "localhost:7600",
+            "LOCALHOST",
+            "127.0.0.1:7600",
+            "127.8.9.1",
+            "[::1]:7600",
+            "10.0.0.5:7600",
+            "EU-1.example:7600",
+            "[2001:db8::1]",
+        ] {
+            assert_eq!(admit(&headers(&[("host", host)])), Ok(()), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example:7600", "10.0.0.6", "127.0.0.1.evil.example", "", "[::2]"] {
-            assert_eq!(admit(&headers(&[("host", host)]), local), Err(Refusal::Host), "{host}");
+        for host in [
+            "evil.example",
+            "localhost.evil.example:7600",
+            "10.0.0.6",
+            "127.0.0.1.evil.example",
+            "",
+            "[::2]",
+            "eu-1.example.evil",
+            "eu-1",
+        ] {
+            assert_eq!(admit(&headers(&[("host", host)])), Err(Refusal::Host), "{host}");
         }
-        assert_eq!(admit(&headers(&[]), local), Err(Refusal::Host));
+        assert_eq!(admit(&headers(&[])), Err(Refusal::Host));
         let page = headers(&[("host", "localhost"), ("origin", "http://localhost:7600")]);
-        assert_eq!(admit(&page, local), Err(Refusal::Origin));
+        assert_eq!(admit(&page), Err(Refusal::Origin));
     }
 
     #[test]
     fn wrong_tokens_are_limited_by_address_and_the_right_one_is_not() {
         let folder = tempfile::tempdir().expect("a folder");
-        let access = Access::new(Token::new("right"), folder.path());
+        let access = Access::new(Token::new("right"), folder.path(), &[]);
         let (stranger, other) = (IpAddr::from([203, 0, 113, 7]), IpAddr::from([203, 0, 113, 8]));
         let shown = |token: &str| headers(&[("authorization", token)]);
         let now = Instant::now();
@@ -167,7 +193,7 @@ mod tests {
     #[test]
     fn a_caller_has_the_name_and_role_of_its_token_until_that_is_revoked() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (access, tokens) = (Access::new(Token::new("right"), folder.path()), Tokens::of(folder.path()));
+        let (access, tokens) = (Access::new(Token::new("right"), folder.path(), &[]), Tokens::of(folder.path()));
         let (from, now) = (IpAddr::from([127, 0, 0, 1]), Instant::now());
         let caller = |token: &str| access.caller(&headers(&[("authorization", &format!("Bearer {token}"))]), from, now);
         let token = tokens.add("ann", Role::Operator, wall_ms(), Some(wall_ms() + 60_000)).expect("added");

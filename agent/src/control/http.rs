@@ -10,7 +10,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
@@ -21,7 +21,7 @@ use pilothouse_shared::wire::PATH;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 
-use super::access::{Refusal, admit, problem};
+use super::access::{Refusal, problem};
 use super::caller::{Caller, Way};
 use super::dispatch::{Answer, Manner, Refused};
 use super::door::Peer;
@@ -29,7 +29,9 @@ use super::{CONSOLES, Control, link};
 use crate::gateway::members::MembersError;
 
 /// Of request bodies and of frames from consoles.
-const LONGEST_BODY: usize = 64 * 1024;
+pub(super) const LONGEST_BODY: usize = 64 * 1024;
+/// Of the headers of a request.
+pub(super) const LONGEST_HEAD: usize = 16 * 1024;
 /// Of each console's WebSocket, each way; axum's own default is 128 KiB.
 const BUFFER: usize = 4 * 1024;
 const BODY: &str = r#"the body must be {"line":"…"}, with "yes":true to do what it says at once and a "key" of yours, or {"apply":"ID"} of a plan"#;
@@ -96,13 +98,18 @@ pub(super) fn router(server: Arc<Server>) -> Router {
         .merge(guarded)
         .fallback(async || problem(StatusCode::NOT_FOUND, "no such endpoint"))
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
-        .layer(from_fn(guard))
+        .layer(from_fn_with_state(Arc::clone(&server), guard))
         .with_state(server)
 }
 
 /// One request a connection: its lifetime is limited, and an idle one would take a place.
-async fn guard(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
-    let mut response = match admit(request.headers(), peer.local) {
+async fn guard(State(server): Shared, ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
+    let head: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let mut response = match server.control.access.admit(request.headers(), peer.local) {
+        Ok(()) if head > LONGEST_HEAD => {
+            let text = format!("the headers have {head} bytes, {LONGEST_HEAD} are allowed");
+            problem(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &text)
+        }
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };

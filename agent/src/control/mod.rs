@@ -19,9 +19,11 @@ mod plans;
 mod private;
 mod settings;
 mod sinks;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod tls;
 pub mod token;
 pub mod tokens;
 
@@ -29,6 +31,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role};
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -98,7 +101,7 @@ impl Control {
         Self {
             agent: config.name.clone(),
             fleet: config.fleet.clone(),
-            access: Access::new(token, &config.data_dir),
+            access: Access::new(token, &config.data_dir, &config.control.hosts),
             identify_interval: config.gateway.identify_interval,
             snapshots,
             shards,
@@ -140,14 +143,20 @@ pub async fn reread_at_hangup(control: Arc<Control>, sources: Sources) {
     }
 }
 
-/// Answers on `listener` until `shutdown`; then the consoles are told, and have 2 s to take it.
-pub async fn serve(listener: TcpListener, control: Arc<Control>, shutdown: impl Future<Output = ()>) {
+/// Answers on `listener`, with TLS where `tls` is given, until `shutdown`; then the consoles are told, and have 2 s to
+/// take it.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    control: Arc<Control>,
+    shutdown: impl Future<Output = ()>,
+) {
     let (close, closing) = watch::channel(false);
     let consoles = Arc::new(Semaphore::new(CONSOLES as usize));
     let server = http::Server { control, consoles: Arc::clone(&consoles), closing };
     let service = http::router(Arc::new(server)).into_make_service_with_connect_info::<Peer>();
     tokio::select! {
-        _ = axum::serve(Door::new(listener), service).into_future() => {}
+        _ = axum::serve(Door::new(listener, tls), service).into_future() => {}
         () = shutdown => {}
     }
     close.send_replace(true);

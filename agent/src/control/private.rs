@@ -1,9 +1,21 @@
-//! Files that only the agent's user can read, replaced as a whole: whoever reads one sees the old or the new.
+//! Files that only the agent's user can read: made, replaced as a whole, and told apart from what they were.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
+
+/// What tells one state of a file from another: inode, seconds and nanoseconds of its last change, length.
+pub(super) type Stamp = (u64, i64, i64, u64);
+
+/// The state of a file; none where there is none. One that cannot be looked at is a state, too.
+pub(super) fn stamp(path: &Path) -> Option<Stamp> {
+    match fs::metadata(path) {
+        Ok(found) => Some((found.ino(), found.mtime(), found.mtime_nsec(), found.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(_) => Some((0, 0, 0, 0)),
+    }
+}
 
 /// Makes a folder, with those above it, for its owner alone.
 ///

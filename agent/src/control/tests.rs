@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, StreamExt};
 use pilothouse_shared::snapshot::{GenerationRow, IdentifyRow, Overview, ShardDetail, ShardRow, ShardState};
 use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role, Subscription, ToAgent};
+use rustls::ServerConfig;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_tungstenite::WebSocketStream;
@@ -28,7 +29,9 @@ use crate::shard::handle::ToWorker;
 use crate::store::{Change, Store};
 
 mod access;
+mod limits;
 mod plans;
+mod secure;
 
 const TOKEN: &str = "c0ffee";
 
@@ -100,22 +103,35 @@ struct Rig {
 
 impl Rig {
     async fn new(total: u32) -> Self {
+        Self::served(total, None).await
+    }
+
+    async fn served(total: u32, tls: Option<Arc<ServerConfig>>) -> Self {
         let (shown, snapshots) = watch::channel(Arc::new(snapshot(total)));
         let (shards, told) = workers(total);
         let (control, data) = made(snapshots, shards);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(serve(listener, control, async move { drop(stopped.await) }));
+        let served = tokio::spawn(serve(listener, tls, control, async move { drop(stopped.await) }));
         Self { address, data, shown, told, stop: Some(stop), served }
     }
 
     /// Status and body of the answer to `head` (its lines without Host) with `body`.
     async fn ask(&self, head: &str, body: &str) -> (u16, String) {
+        let stream = TcpStream::connect(self.address).await.expect("it listens");
+        self.ask_through(stream, head, body).await
+    }
+
+    async fn ask_through(
+        &self,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        head: &str,
+        body: &str,
+    ) -> (u16, String) {
         let host = if head.contains("Host:") { String::new() } else { format!("Host: {}\r\n", self.address) };
         let length = body.len();
         let request = format!("{head}\r\n{host}Content-Length: {length}\r\n\r\n{body}");
-        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
         stream.write_all(request.as_bytes()).await.expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("it answers and closes");

@@ -1,18 +1,17 @@
 //! The tokens of people and scripts, hashed, in `tokens.json` of the data folder: commands change it, a running agent
 //! sees the change at the next request.
 
-use std::fs::{self, Metadata};
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::{fs, io};
 
 use pilothouse_shared::wire::Role;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::caller::LOCAL;
-use super::{private, token};
+use super::private::{self, Stamp, stamp};
+use super::token;
 
 const FILE: &str = "tokens.json";
 /// Held while the file is changed, so that two commands at once lose nothing.
@@ -198,9 +197,6 @@ impl From<Digest> for String {
     }
 }
 
-/// What tells one state of the file from another: inode, seconds and nanoseconds of its last change, length.
-type Stamp = (u64, i64, i64, u64);
-
 /// The tokens as a running agent knows them: it looks at the file whenever somebody shows a token.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -242,16 +238,6 @@ impl Known {
             *seen = (stamp, entries.into());
         }
         Arc::clone(&seen.1)
-    }
-}
-
-/// None where there is no file; one that cannot be looked at is a state, too.
-fn stamp(path: &Path) -> Option<Stamp> {
-    let of = |found: Metadata| (found.ino(), found.mtime(), found.mtime_nsec(), found.len());
-    match fs::metadata(path) {
-        Ok(found) => Some(of(found)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(_) => Some((0, 0, 0, 0)),
     }
 }
 
