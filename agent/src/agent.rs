@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{Authorities, Compression, Config, Loaded, ShardCount, Sources};
-use crate::control::{self, Control, Reach, token};
+use crate::control::{self, Control, Listeners, Reach, token};
 use crate::fleet::local;
 use crate::fleet::permits::{Limits, PermitInput, Permits};
 use crate::fleet::placement::Placement;
@@ -51,7 +51,9 @@ pub enum Failure {
     #[error("cannot use the data folder: {0:#}")]
     Sinks(anyhow::Error),
     /// The control address.
-    #[error("cannot listen on {address}: {source}; set PILOTHOUSE_LISTEN to a free address")]
+    #[error(
+        "cannot listen on {address}: {source}; set another with PILOTHOUSE_LISTEN, or GATEWAY_MANAGER_PORT for the bot"
+    )]
     Listen {
         /// As configured.
         address: SocketAddr,
@@ -98,8 +100,11 @@ pub async fn run_from(
 ) -> Result<(), Failure> {
     let config = loaded.config.clone();
     config.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
-    let listener =
-        TcpListener::bind(config.listen).await.map_err(|source| Failure::Listen { address: config.listen, source })?;
+    let consoles = bind(config.listen).await?;
+    let bot = match config.bot_port {
+        Some(port) => Some(bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await?),
+        None => None,
+    };
     let store = Store::open(&config.data_dir)?;
     if let Some(path) = store.set_aside() {
         tracing::error!("the store was unreadable and is set aside as {}: every shard identifies anew", path.display());
@@ -135,7 +140,8 @@ pub async fn run_from(
     }
     background.push(tokio::spawn(refresh(config.clone(), running.permits)));
     let (stop, stopping) = watch::channel(false);
-    let answering = tokio::spawn(control::serve(listener, tls, control, stopped(stopping)));
+    let listeners = Listeners { consoles, tls, bot };
+    let answering = tokio::spawn(control::serve(listeners, control, stopped(stopping)));
     let ended = tokio::select! {
         () = shutdown => Ok(()),
         reason = refused(running.snapshots.clone()) => Err(Failure::Refused(reason)),
@@ -147,6 +153,17 @@ pub async fn run_from(
     let _ = answering.await;
     end(background).await;
     ended.and(drained)
+}
+
+/// A machine without IPv6 listens on every address of IPv4 instead.
+async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let bound = match TcpListener::bind(address).await {
+        Err(_) if address.ip() == Ipv6Addr::UNSPECIFIED => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    };
+    bound.map_err(|source| Failure::Listen { address, source })
 }
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {

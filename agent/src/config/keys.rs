@@ -238,6 +238,15 @@ pub static KEYS: &[Agent] = &[
     .env("PILOTHOUSE_LISTEN")
     .flag("listen"),
     Agent::new(
+        "bot_port",
+        "Port of a second listener, on all interfaces and without TLS, that answers the bot's own requests and nothing else. Needs `authorization`. They are answered at `listen`, too.",
+        "a whole number from 1 to 65535",
+        |config, raw| put(&mut config.bot_port, raw.whole(1..=65_535).map(Some)),
+        |config| config.bot_port.map(|port| port.to_string()),
+    )
+    .env("GATEWAY_MANAGER_PORT")
+    .otherwise("none", "8081"),
+    Agent::new(
         "insecure",
         "Leave to listen beyond loopback without TLS: whoever can read the network then reads tokens.",
         "true or false",

@@ -274,6 +274,10 @@ impl Loader {
 /// Settings that cannot work beside the others: key, value, what is wrong.
 pub(super) fn together(config: &Config) -> Vec<(&'static str, String, &'static str)> {
     let mut wrong = Vec::new();
+    if config.bot_port.is_some() && config.authorization.is_none() {
+        let said = "everybody on the network could command the bot there: set `authorization` (AUTHORIZATION)";
+        wrong.push(("bot_port", config.bot_port.unwrap_or_default().to_string(), said));
+    }
     if config.stages.enabled.contains(&StageName::Drop) && config.stages.drop.is_empty() {
         let said = "the stage `drop` is enabled and stages.drop names no event type: name some, or leave `drop` out";
         wrong.push(("stages.enabled", "drop".to_owned(), said));

@@ -62,6 +62,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where consoles and HTTP are answered.
     pub listen: SocketAddr,
+    /// Port of a listener on all interfaces that answers the bot's own requests and nothing else.
+    pub bot_port: Option<u16>,
     /// Leave to listen beyond loopback without TLS.
     pub insecure: bool,
     /// Who reaches consoles and HTTP, and how.
@@ -104,6 +106,7 @@ impl Config {
             sinks: Vec::new(),
             data_dir: PathBuf::from("/var/lib/pilothouse"),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7600)),
+            bot_port: None,
             insecure: false,
             control: ControlConfig::default(),
             workers: cores(),

@@ -8,10 +8,8 @@ use super::load::{FILE_VARIABLE, SINK_VARIABLES};
 use super::nearest::nearest;
 
 /// Variables of features that come later, and how those are called.
-pub(super) const LATER: [(&str, &[&str]); 2] = [
-    ("the bot's requests on a port of their own", &["GATEWAY_MANAGER_PORT"]),
-    ("metrics for InfluxDB", &["INFLUX_URL", "INFLUX_ORG", "INFLUX_BUCKET", "INFLUX_TOKEN"]),
-];
+pub(super) const LATER: [(&str, &[&str]); 1] =
+    [("metrics for InfluxDB", &["INFLUX_URL", "INFLUX_ORG", "INFLUX_BUCKET", "INFLUX_TOKEN"])];
 
 /// Variables of the guide that an agent has no use for, beside `SERVER_URL_` with a number.
 pub(super) const NEEDLESS: [&str; 3] = ["GATEWAY_MANAGER_URL", "SERVER_URL", "SHARD_SERVER_PORT"];

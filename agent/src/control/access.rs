@@ -1,7 +1,6 @@
 //! Who is let in: no page of a browser, no name that leads here by accident, nobody without a token.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -16,6 +15,7 @@ use super::caller::{Caller, LOCAL, Way};
 use super::failures::Failures;
 use super::token::Token;
 use super::tokens::Known;
+use crate::config::Config;
 use crate::telemetry::clock::wall_ms;
 
 /// Why a request is turned away.
@@ -38,20 +38,27 @@ pub(super) struct Access {
     known: Known,
     hosts: Vec<String>,
     failures: Mutex<Failures>,
+    /// What the bot shows.
+    bot: Option<Token>,
 }
 
 impl Access {
-    /// Lets in whoever shows `local`, as an admin, or one of the tokens in `data_dir`; sent to us or to one of `hosts`.
-    pub(super) fn new(local: Token, data_dir: &Path, hosts: &[String]) -> Self {
-        Self { local, known: Known::new(data_dir), hosts: hosts.to_vec(), failures: Mutex::default() }
+    /// Lets in whoever shows `local`, as an admin, or one of the tokens in the data folder; sent to us or to one of the
+    /// configured hosts.
+    pub(super) fn new(local: Token, config: &Config) -> Self {
+        Self {
+            local,
+            known: Known::new(&config.data_dir),
+            hosts: config.control.hosts.clone(),
+            failures: Mutex::default(),
+            bot: config.authorization.as_ref().map(|key| Token::new(key.expose())),
+        }
     }
 
     /// Whether a request with these headers, received on `local`, may be looked at. A browser sends Origin from every
     /// page, and a page can make its own name resolve to this machine: then Host is that name.
     pub(super) fn admit(&self, headers: &HeaderMap, local: Option<IpAddr>) -> Result<(), Refusal> {
-        if headers.contains_key(ORIGIN) {
-            return Err(Refusal::Origin);
-        }
+        no_page(headers)?;
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
         let ours = |host: &str| is_ours(host, local) || self.hosts.iter().any(|own| host.eq_ignore_ascii_case(own));
         if host.is_some_and(|host| ours(bare(host.host()))) { Ok(()) } else { Err(Refusal::Host) }
@@ -61,10 +68,19 @@ impl Access {
     /// lock out others who share an address.
     pub(super) fn caller(&self, headers: &HeaderMap, from: IpAddr, now: Instant) -> Result<Caller, Refusal> {
         let caller = bearer(headers).and_then(|shown| self.whose(shown, from));
-        caller.ok_or_else(|| {
-            let within = self.failures.lock().expect("nothing panics while it holds this").count(from, now);
-            if within { Refusal::Token } else { Refusal::TooMany }
-        })
+        caller.ok_or_else(|| self.failed(from, now))
+    }
+
+    /// Whether a request shows the bot's key, as the whole header.
+    pub(super) fn bot(&self, headers: &HeaderMap, from: IpAddr, now: Instant) -> Result<(), Refusal> {
+        let shown = headers.get(AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
+        let known = self.bot.as_ref().is_some_and(|key| key.matches(shown));
+        if known { Ok(()) } else { Err(self.failed(from, now)) }
+    }
+
+    fn failed(&self, from: IpAddr, now: Instant) -> Refusal {
+        let within = self.failures.lock().expect("nothing panics while it holds this").count(from, now);
+        if within { Refusal::Token } else { Refusal::TooMany }
     }
 
     fn whose(&self, shown: &[u8], from: IpAddr) -> Option<Caller> {
@@ -80,6 +96,11 @@ impl Access {
     pub(super) fn holds(&self, caller: &Caller) -> bool {
         caller.digest.as_ref().is_none_or(|digest| self.known.entry(digest, wall_ms()).is_some())
     }
+}
+
+/// Refuses what a browser sends for a page.
+pub(super) fn no_page(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.contains_key(ORIGIN) { Err(Refusal::Origin) } else { Ok(()) }
 }
 
 /// Without the brackets of an IPv6 address.
@@ -129,9 +150,17 @@ pub(super) fn problem(status: StatusCode, text: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::failures::OF_ADDRESS;
     use super::super::tokens::Tokens;
     use super::*;
+
+    fn config(data_dir: &Path, hosts: &[String]) -> Config {
+        let mut config = Config { data_dir: data_dir.to_owned(), ..Config::new("bot-token") };
+        config.control.hosts = hosts.to_vec();
+        config
+    }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value"))).collect()
@@ -141,7 +170,7 @@ mod tests {
     fn only_our_own_names_are_let_in_and_no_web_page() {
         let folder = tempfile::tempdir().expect("a folder");
         let hosts = ["eu-1.example".to_owned(), "2001:db8::1".to_owned()];
-        let access = Access::new(Token::new("right"), folder.path(), &hosts);
+        let access = Access::new(Token::new("right"), &config(folder.path(), &hosts));
         let local = Some(IpAddr::from([10, 0, 0, 5]));
         let admit = |headers: &HeaderMap| access.admit(headers, local);
         for host in [
@@ -176,7 +205,7 @@ mod tests {
     #[test]
     fn wrong_tokens_are_limited_by_address_and_the_right_one_is_not() {
         let folder = tempfile::tempdir().expect("a folder");
-        let access = Access::new(Token::new("right"), folder.path(), &[]);
+        let access = Access::new(Token::new("right"), &config(folder.path(), &[]));
         let (stranger, other) = (IpAddr::from([203, 0, 113, 7]), IpAddr::from([203, 0, 113, 8]));
         let shown = |token: &str| headers(&[("authorization", token)]);
         let now = Instant::now();
@@ -193,7 +222,8 @@ mod tests {
     #[test]
     fn a_caller_has_the_name_and_role_of_its_token_until_that_is_revoked() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (access, tokens) = (Access::new(Token::new("right"), folder.path(), &[]), Tokens::of(folder.path()));
+        let (access, tokens) =
+            (Access::new(Token::new("right"), &config(folder.path(), &[])), Tokens::of(folder.path()));
         let (from, now) = (IpAddr::from([127, 0, 0, 1]), Instant::now());
         let caller = |token: &str| access.caller(&headers(&[("authorization", &format!("Bearer {token}"))]), from, now);
         let token = tokens.add("ann", Role::Operator, wall_ms(), Some(wall_ms() + 60_000)).expect("added");

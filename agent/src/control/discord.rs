@@ -16,7 +16,7 @@ use crate::gateway::presence::{Activity, Presence, Status};
 use crate::shard::Shards;
 
 /// Longer than a request for members can be open.
-const LONGEST: Duration = Duration::from_secs(75);
+pub(super) const LONGEST: Duration = Duration::from_secs(75);
 
 impl Control {
     pub(super) async fn presence(

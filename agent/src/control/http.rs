@@ -25,7 +25,7 @@ use super::access::{Refusal, problem};
 use super::caller::{Caller, Way};
 use super::dispatch::{Answer, Manner, Refused};
 use super::door::Peer;
-use super::{CONSOLES, Control, link};
+use super::{CONSOLES, Control, bot, link};
 use crate::gateway::members::MembersError;
 
 /// Of request bodies and of frames from consoles.
@@ -49,22 +49,13 @@ type Shared = State<Arc<Server>>;
 
 /// Body of `POST /v1/commands`: a line, or the id of a plan to apply.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Asked {
-    Line {
-        line: String,
-        #[serde(default)]
-        yes: bool,
-        #[serde(default)]
-        key: Option<String>,
-        #[serde(default)]
-        reason: Option<String>,
-    },
-    Apply {
-        apply: String,
-        #[serde(default)]
-        reason: Option<String>,
-    },
+struct Asked {
+    line: Option<String>,
+    apply: Option<String>,
+    #[serde(default)]
+    yes: bool,
+    key: Option<String>,
+    reason: Option<String>,
 }
 
 /// Its answer.
@@ -95,6 +86,7 @@ pub(super) fn router(server: Arc<Server>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness))
+        .route("/", bot::route())
         .merge(guarded)
         .fallback(async || problem(StatusCode::NOT_FOUND, "no such endpoint"))
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
@@ -102,10 +94,14 @@ pub(super) fn router(server: Arc<Server>) -> Router {
         .with_state(server)
 }
 
-/// One request a connection: its lifetime is limited, and an idle one would take a place.
 async fn guard(State(server): Shared, ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
+    once(server.control.access.admit(request.headers(), peer.local), request, next).await
+}
+
+/// Answers what is admitted. One request a connection: its lifetime is limited, and an idle one would take a place.
+pub(super) async fn once(admitted: Result<(), Refusal>, request: Request, next: Next) -> Response {
     let head: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    let mut response = match server.control.access.admit(request.headers(), peer.local) {
+    let mut response = match admitted {
         Ok(()) if head > LONGEST_HEAD => {
             let text = format!("the headers have {head} bytes, {LONGEST_HEAD} are allowed");
             problem(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &text)
@@ -158,17 +154,21 @@ async fn command(
         Ok(body) => body,
         Err(rejection) => return fail(rejection.status(), rejection.body_text()),
     };
-    let answered = match serde_json::from_slice(&body) {
-        Ok(Asked::Line { line, yes, key, reason }) => {
+    let asked = match serde_json::from_slice::<Asked>(&body) {
+        Ok(asked) => asked,
+        Err(error) => return fail(StatusCode::BAD_REQUEST, format!("{BODY}: {error}")),
+    };
+    let answered = match asked {
+        Asked { line: Some(line), apply: None, yes, key, reason } => {
             if Command::parse(&line).is_ok_and(|command| command.takes_long()) {
                 peer.stay();
             }
             server.control.ask(&caller, &line, &Manner { yes, key, reason }, None).await
         }
-        Ok(Asked::Apply { apply, reason }) => {
-            server.control.apply(&caller, &apply, reason, None).await.map(Answer::Said)
+        Asked { line: None, apply: Some(plan), reason, .. } => {
+            server.control.apply(&caller, &plan, reason, None).await.map(Answer::Said)
         }
-        Err(_) => return fail(StatusCode::BAD_REQUEST, BODY.to_owned()),
+        _ => return fail(StatusCode::BAD_REQUEST, BODY.to_owned()),
     };
     match answered {
         Ok(Answer::Said(text)) => (StatusCode::OK, Json(Told { ok: true, text, plan: None })),
@@ -185,12 +185,16 @@ fn code(refused: &Refused) -> StatusCode {
         Refused::KeyTaken(_) | Refused::Before(_) => StatusCode::CONFLICT,
         Refused::Fault => StatusCode::INTERNAL_SERVER_ERROR,
         Refused::Step { why, .. } => code(why),
-        Refused::Members(error) => match error {
-            MembersError::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-            MembersError::NotSent(_) | MembersError::Busy | MembersError::Gone => StatusCode::SERVICE_UNAVAILABLE,
-            MembersError::Unanswered(_) => StatusCode::GATEWAY_TIMEOUT,
-            _ => StatusCode::BAD_REQUEST,
-        },
+        Refused::Members(error) => members_code(error),
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+pub(super) fn members_code(error: &MembersError) -> StatusCode {
+    match error {
+        MembersError::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+        MembersError::NotSent(_) | MembersError::Busy | MembersError::Gone => StatusCode::SERVICE_UNAVAILABLE,
+        MembersError::Unanswered(_) => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_REQUEST,
     }
 }

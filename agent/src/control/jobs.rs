@@ -19,7 +19,8 @@ const INTERRUPTED: &str = "the agent ended while it was done: look what is the c
 /// The jobs of this agent.
 #[derive(Debug)]
 pub(super) struct Jobs {
-    store: StoreWriter,
+    /// None once the agent ends.
+    store: Mutex<Option<StoreWriter>>,
     known: Mutex<BTreeMap<u64, Job>>,
     /// Told whenever a job ends.
     ended: watch::Sender<()>,
@@ -50,7 +51,7 @@ impl Jobs {
         for job in known.values_mut() {
             job.end.get_or_insert_with(|| JobEnd { ok: false, text: INTERRUPTED.to_owned(), at_ms: now_ms() });
         }
-        Self { store, known: Mutex::new(known), ended: watch::Sender::new(()) }
+        Self { store: Mutex::new(Some(store)), known: Mutex::new(known), ended: watch::Sender::new(()) }
     }
 
     /// The job that was begun when `by` asked for the same with this key.
@@ -86,7 +87,8 @@ impl Jobs {
         if self.save(job).await {
             return Ok(Begun::New(number));
         }
-        let why = self.store.trouble().unwrap_or_else(|| "the disk is too slow".to_owned());
+        let trouble = self.store().as_ref().and_then(StoreWriter::trouble);
+        let why = trouble.unwrap_or_else(|| "the disk is too slow".to_owned());
         self.end(number, false, &Refused::Store(why.clone()).to_string()).await;
         Err(Refused::Store(why))
     }
@@ -141,8 +143,17 @@ impl Jobs {
 
     async fn save(&self, job: Job) -> bool {
         let (done, stored) = oneshot::channel();
-        let taken = self.store.save(vec![Change::Job(job)], done).is_ok();
+        let taken = self.store().as_ref().is_some_and(|store| store.save(vec![Change::Job(job)], done).is_ok());
         taken && matches!(timeout(PATIENCE, stored).await, Ok(Ok(())))
+    }
+
+    /// Lets go of the store; no job begins any more.
+    pub(super) fn close(&self) {
+        *self.store() = None;
+    }
+
+    fn store(&self) -> MutexGuard<'_, Option<StoreWriter>> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<u64, Job>> {

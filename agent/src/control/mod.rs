@@ -5,6 +5,7 @@
 //! Without a token only `/healthz` and `/readyz` answer.
 
 mod access;
+mod bot;
 mod caller;
 mod discord;
 mod dispatch;
@@ -101,7 +102,7 @@ impl Control {
         Self {
             agent: config.name.clone(),
             fleet: config.fleet.clone(),
-            access: Access::new(token, &config.data_dir, &config.control.hosts),
+            access: Access::new(token, config),
             identify_interval: config.gateway.identify_interval,
             snapshots,
             shards,
@@ -143,22 +144,37 @@ pub async fn reread_at_hangup(control: Arc<Control>, sources: Sources) {
     }
 }
 
-/// Answers on `listener`, with TLS where `tls` is given, until `shutdown`; then the consoles are told, and have 2 s to
-/// take it.
-pub async fn serve(
-    listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
-    control: Arc<Control>,
-    shutdown: impl Future<Output = ()>,
-) {
+/// Where requests come in.
+pub struct Listeners {
+    /// Consoles, scripts and the bot.
+    pub consoles: TcpListener,
+    /// TLS of that one.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// The bot only.
+    pub bot: Option<TcpListener>,
+}
+
+/// Answers on the listeners until `shutdown`; then the consoles are told, and have 2 s to take it.
+pub async fn serve(listeners: Listeners, control: Arc<Control>, shutdown: impl Future<Output = ()>) {
+    let Listeners { consoles: listener, tls, bot } = listeners;
     let (close, closing) = watch::channel(false);
     let consoles = Arc::new(Semaphore::new(CONSOLES as usize));
-    let server = http::Server { control, consoles: Arc::clone(&consoles), closing };
-    let service = http::router(Arc::new(server)).into_make_service_with_connect_info::<Peer>();
+    let server = http::Server { control: Arc::clone(&control), consoles: Arc::clone(&consoles), closing };
+    let server = Arc::new(server);
+    let for_bot = bot::router(Arc::clone(&server)).into_make_service_with_connect_info::<Peer>();
+    let service = http::router(server).into_make_service_with_connect_info::<Peer>();
+    let bot = async {
+        match bot {
+            Some(bot) => axum::serve(Door::new(bot, None), for_bot).into_future().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         _ = axum::serve(Door::new(listener, tls), service).into_future() => {}
+        _ = bot => {}
         () = shutdown => {}
     }
     close.send_replace(true);
     let _ = tokio::time::timeout(GOODBYE, consoles.acquire_many(CONSOLES)).await;
+    control.jobs.close();
 }

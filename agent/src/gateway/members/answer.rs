@@ -72,7 +72,7 @@ pub(super) struct Parts {
 
 impl RawArray {
     /// Of a JSON array; none if it is not one.
-    fn read(array: &[u8]) -> Option<Self> {
+    pub(crate) fn read(array: &[u8]) -> Option<Self> {
         let length = serde_json::from_slice::<Vec<&RawValue>>(array).ok()?.len();
         let elements = std::str::from_utf8(array).ok()?.trim().strip_prefix('[')?.strip_suffix(']')?.trim();
         Some(Self { elements: elements.to_owned(), length })
