@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use pilothouse_shared::command::{Command, CommandError, Identifies, Switch};
 use pilothouse_shared::selector::Selector;
+use pilothouse_shared::span::Span;
 use pilothouse_shared::stage::StageName;
 use pilothouse_shared::wire::Role;
 
+use super::audit::{self, AuditError, Query};
 use super::caller::Caller;
 use super::{Control, text};
 use crate::fleet::permits::PermitInput;
 use crate::gateway::members::{MembersError, MembersRequest, Who};
 use crate::gateway::payload::PayloadError;
 use crate::shard::ShardCommand;
+use crate::telemetry::clock::wall_ms;
 
 /// A worker that does not take a command in this time hangs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
@@ -26,6 +29,12 @@ pub enum Refused {
     /// The token does not allow it.
     #[error("{}", too_little(.0))]
     Role(Command),
+    /// It would not be in the audit log.
+    #[error("nothing was done: {0}")]
+    Audit(#[from] AuditError),
+    /// The audit log cannot be read.
+    #[error("the audit log cannot be read: {0}")]
+    Unread(String),
     /// A shard that does not exist.
     #[error("shard {shard} does not exist: this bot has {}", range(*.total))]
     NoSuchShard {
@@ -87,14 +96,15 @@ impl Control {
     /// [`Refused`], in words to show as well.
     pub async fn run(&self, caller: &Caller, line: &str) -> Result<String, Refused> {
         let command = Command::parse(line)?;
-        if caller.role < command.role() {
-            return Err(Refused::Role(command));
+        let allowed = caller.role >= command.role();
+        if !command.is_audited() {
+            return if allowed { self.effect(&command).await } else { Err(Refused::Role(command)) };
         }
-        let answer = self.effect(&command).await;
-        if command.role() > Role::Viewer {
-            let outcome = answer.as_ref().map_or_else(ToString::to_string, Clone::clone);
-            tracing::info!(%command, %caller, outcome, "command");
-        }
+        let entry = self.audit.entry(caller, &[command.to_string()]);
+        let work = async { if allowed { self.effect(&command).await } else { Err(Refused::Role(command.clone())) } };
+        let answer = self.audit.around(entry, work).await;
+        let outcome = self.secrets.mask(&answer.as_ref().map_or_else(ToString::to_string, Clone::clone));
+        tracing::info!(command = self.secrets.mask(&command.to_string()), %caller, outcome, "command");
         answer
     }
 
@@ -121,7 +131,14 @@ impl Control {
             }
             Command::Stage { stage, switch } => self.stage(*stage, *switch == Switch::On).await,
             Command::Send { shard, json } => self.send_raw(*shard, json).await,
+            Command::Audit { who, since, limit } => self.look_back(who.clone(), *since, *limit).await,
         }
+    }
+
+    async fn look_back(&self, who: Option<String>, since: Option<Span>, limit: u16) -> Result<String, Refused> {
+        let since = since.map_or(0, |since| wall_ms().saturating_sub(since.millis()));
+        let found = self.audit.find(Query { who, since, limit: limit.into() }).await;
+        found.map(|found| audit::told(&found)).map_err(|error| Refused::Unread(error.to_string()))
     }
 
     fn list(&self, shards: &Selector) -> Result<String, Refused> {

@@ -9,11 +9,11 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use pilothouse_shared::command::Command;
-use pilothouse_shared::wire::{FromAgent, PROTOCOL, ToAgent};
+use pilothouse_shared::wire::{EXEC, FromAgent, PROTOCOL, ToAgent};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::Control;
-use super::caller::Caller;
+use super::caller::{Caller, Way};
 use super::feed::Feed;
 use super::http::Server;
 use crate::telemetry::snapshot::Snapshots;
@@ -148,7 +148,10 @@ impl<'a> Console<'a> {
             );
             return Err(bye(&reason, false));
         }
-        tracing::info!(client = client.escape_debug().take(80).collect::<String>(), "a console is attached");
+        if client.starts_with(EXEC) {
+            self.caller.way = Way::Exec;
+        }
+        tracing::info!(caller = %self.caller, client = client.escape_debug().take(80).collect::<String>(), "a console is attached");
         self.send(&self.control.hello(self.caller.role)).await
     }
 

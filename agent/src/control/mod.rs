@@ -5,6 +5,7 @@
 //! Without a token only `/healthz` and `/readyz` answer.
 
 mod access;
+pub mod audit;
 mod caller;
 mod discord;
 mod dispatch;
@@ -35,9 +36,10 @@ pub use self::caller::{Caller, Way};
 pub use self::dispatch::Refused;
 
 use self::access::Access;
+use self::audit::Audit;
 use self::door::{Door, Peer};
 use self::token::Token;
-use crate::config::Config;
+use crate::config::{Config, Secrets};
 use crate::fleet::permits::PermitInput;
 use crate::shard::Shards;
 use crate::sinks::dead::DeadLetters;
@@ -53,6 +55,8 @@ pub struct Control {
     agent: String,
     fleet: String,
     access: Access,
+    audit: Audit,
+    secrets: Arc<Secrets>,
     snapshots: Snapshots,
     shards: Shards,
     permits: mpsc::Sender<PermitInput>,
@@ -70,10 +74,13 @@ impl Control {
         permits: mpsc::Sender<PermitInput>,
         dead_letters: &[Arc<DeadLetters>],
     ) -> Self {
+        let secrets = Arc::new(Secrets::new(config.secrets().chain([token.secret().clone()])));
         Self {
             agent: config.name.clone(),
             fleet: config.fleet.clone(),
             access: Access::new(token, &config.data_dir, &config.control.hosts),
+            audit: Audit::new(&config.data_dir, config.control.audit_keep, Arc::clone(&secrets)),
+            secrets,
             snapshots,
             shards,
             permits,
