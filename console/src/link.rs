@@ -129,7 +129,7 @@ async fn pause(wait: Option<Duration>, orders: &mut Receiver<Order>) -> bool {
 
 /// Connects; none when the console hangs up meanwhile.
 async fn open(peer: &Peer, orders: &mut Receiver<Order>) -> Option<Result<Socket, Down>> {
-    let attempt = connect(peer);
+    let attempt = connect(peer, "pilothouse");
     tokio::pin!(attempt);
     loop {
         tokio::select! {
@@ -139,11 +139,11 @@ async fn open(peer: &Peer, orders: &mut Receiver<Order>) -> Option<Result<Socket
     }
 }
 
-/// Opens the WebSocket and says hello.
+/// Opens the WebSocket and says hello as `client`, a program's name.
 ///
 /// # Errors
 /// Why not, in words to show.
-pub async fn connect(peer: &Peer) -> Result<Socket, Down> {
+pub async fn connect(peer: &Peer, client: &str) -> Result<Socket, Down> {
     let token = peer.token.read().map_err(Down::again)?;
     let mut request =
         peer.address.url.as_str().into_client_request().map_err(|error| Down::again(error.to_string()))?;
@@ -161,7 +161,7 @@ pub async fn connect(peer: &Peer) -> Result<Socket, Down> {
         Ok(Err(error)) => return Err(explain(&error, shown)),
         Ok(Ok((socket, _))) => socket,
     };
-    let hello = ToAgent::Hello { protocol: PROTOCOL, client: format!("pilothouse {}", env!("CARGO_PKG_VERSION")) };
+    let hello = ToAgent::Hello { protocol: PROTOCOL, client: format!("{client} {}", env!("CARGO_PKG_VERSION")) };
     socket.send(text(&hello)).await.map_err(|error| explain(&error, shown))?;
     Ok(socket)
 }

@@ -8,7 +8,7 @@ use pilothouse_shared::command::Command;
 use pilothouse_shared::plan::Plan;
 use pilothouse_shared::selector::Selector;
 use pilothouse_shared::snapshot::{Overview, ShardRow, ShardState};
-use pilothouse_shared::wire::{FromAgent, Subscription, ToAgent};
+use pilothouse_shared::wire::{EXEC, FromAgent, Subscription, ToAgent};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -129,7 +129,7 @@ impl From<Down> for Failure {
 }
 
 async fn ask(peer: &Peer, question: &Question) -> Result<Answer, Failure> {
-    let mut socket = link::connect(peer).await?;
+    let mut socket = link::connect(peer, EXEC).await?;
     let broken =
         |error: tokio_tungstenite::tungstenite::Error| Failure::Unreachable(format!("the link broke: {error}"));
     let frame = match question {

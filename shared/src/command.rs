@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::ids::GuildId;
 use crate::selector::Selector;
+use crate::span::Span;
 use crate::stage::StageName;
 use crate::wire::Role;
 
@@ -141,6 +142,18 @@ pub enum Command {
         /// error, warn, info, debug, trace, off, or directives TARGET=LEVEL with commas between them
         #[arg(value_parser = setting_value)]
         level: String,
+    },
+    /// Tell who changed what, the newest last
+    Audit {
+        /// Changes of this token only, by its name
+        #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+        who: Option<String>,
+        /// Not older than this: 90s, 15m, 2h, 30d
+        #[arg(long, value_name = "TIME")]
+        since: Option<Span>,
+        /// The newest so many, 1 to 500
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
+        limit: u16,
     },
     /// Send any payload on a shard: a JSON object to the end of the line
     Send {
@@ -287,7 +300,13 @@ impl Command {
             Self::Status | Self::Shards { .. } | Self::Explain { .. } | Self::Job { .. } | Self::Get { .. } => false,
             // They ask Discord, and the bot gets the answers.
             Self::Soundboard { .. } | Self::ChannelInfo { .. } | Self::Members { .. } => false,
+            Self::Audit { .. } => false,
         }
+    }
+
+    /// Whether it goes to the audit log: all that does more than look, also where it only asks Discord.
+    pub fn is_audited(&self) -> bool {
+        self.role() > Role::Viewer && !matches!(self, Self::Audit { .. })
     }
 
     /// The role it takes.
@@ -377,6 +396,12 @@ impl fmt::Display for Command {
             Self::Get { key: Some(key) } => write!(out, "get {}", word(key)),
             Self::Set { key, value } => write!(out, "set {} {}", word(key), word(value)),
             Self::Log { level } => write!(out, "log {}", word(level)),
+            Self::Audit { who, since, limit } => {
+                out.write_str("audit")?;
+                option(out, "who", who.as_deref())?;
+                since.map_or(Ok(()), |since| write!(out, " --since {since}"))?;
+                write!(out, " --limit {limit}")
+            }
             Self::Send { shard, json } => write!(out, "send {shard} {json}"),
         }
     }
@@ -515,6 +540,8 @@ mod tests {
             "set stages.drop PRESENCE_UPDATE,TYPING_START",
             "set gateway.max_unconfirmed 512",
             "log info,pilothouse_agent::shard=debug",
+            "audit --limit 20",
+            "audit --who ann --since 2h --limit 5",
             "send 3 {\"op\": 43, \"d\": {\"guild_id\": \"it's 7\"}}",
         ] {
             assert_eq!(Command::parse(line).expect(line).to_string(), line);
@@ -546,6 +573,8 @@ mod tests {
         assert!(refused("sink http stop").contains("pause"));
         assert!(refused("stage messages on").contains("message_update"), "{}", refused("stage messages on"));
         assert!(refused("stage drop maybe").contains("off"), "{}", refused("stage drop maybe"));
+        assert!(refused("audit --since yesterday").contains("30d"));
+        assert!(refused("audit --limit 501").contains("500"));
         assert!(refused("voice").contains("leave"), "{}", refused("voice"));
         assert!(refused("soundboard").contains("GUILD"));
     }
@@ -569,10 +598,12 @@ mod tests {
             ("get", false, Role::Viewer),
             ("set log.level info", true, Role::Operator),
             ("log debug", true, Role::Operator),
+            ("audit", false, Role::Operator),
             ("send 3 {\"op\":4}", true, Role::Admin),
         ] {
             let command = Command::parse(line).expect(line);
             assert_eq!((command.changes(), command.role()), (changes, role), "{line}");
+            assert!(command.is_audited() || !command.changes(), "{line}");
         }
     }
 

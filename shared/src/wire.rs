@@ -11,6 +11,9 @@ use crate::snapshot::{Overview, ShardDetail, ShardRow, ShardState};
 /// Version of the protocol. An agent refuses a console of another version with both numbers.
 pub const PROTOCOL: u32 = 1;
 
+/// What a console without a terminal calls itself in its hello, before its version.
+pub const EXEC: &str = "pilothouse-exec";
+
 /// Where the link is served, below the agent's address.
 pub const PATH: &str = "/v1/console";
 

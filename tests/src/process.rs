@@ -1,9 +1,13 @@
 //! The agent as its users run it: a process, told by environment and file what a test's configuration says.
 
+use std::fs::File;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use pilothouse_agent::config::{AmqpConfig, Config, HttpConfig, NatsConfig, NdjsonConfig, RouteBy, ShardCount};
+use pilothouse_agent::config::{
+    AmqpConfig, Config, ControlConfig, HttpConfig, NatsConfig, NdjsonConfig, RouteBy, ShardCount,
+};
 use pilothouse_agent::config::{SinkConfig, SpoolConfig, StagesConfig, Unroutable, WhenFull};
 
 use crate::program;
@@ -20,6 +24,11 @@ impl AgentProcess {
     /// The same with nobody to read what it says: only errors, which go where this process's go.
     pub fn start_quiet(config: &Config) -> Self {
         Self::spawn(Self::command(config).env("PILOTHOUSE_LOG", "error"))
+    }
+
+    /// The same, telling all of `level` and above in `said`.
+    pub fn start_told(config: &Config, level: &str, said: File) -> Self {
+        Self::spawn(Self::command(config).env("PILOTHOUSE_LOG", level).stderr(said))
     }
 
     fn spawn(command: &mut Command) -> Self {
@@ -42,6 +51,9 @@ impl AgentProcess {
             .env("PILOTHOUSE_CONFIG", file)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
+        if let Some(authorization) = &config.authorization {
+            command.env("AUTHORIZATION", authorization.expose());
+        }
         command
     }
 
@@ -100,7 +112,16 @@ fn toml(config: &Config) -> String {
     let interval = millis(config.gateway.identify_interval);
     let sinks: String = config.sinks.iter().map(sink).collect();
     let (ca_file, spool, stages) = (ca_file.unwrap_or_default(), spool(&config.spool), stages(&config.stages));
-    format!("[gateway]\nidentify_interval = {interval}\n{ca_file}{spool}{stages}{sinks}")
+    let control = control(&config.control);
+    format!("[gateway]\nidentify_interval = {interval}\n{ca_file}{control}{spool}{stages}{sinks}")
+}
+
+fn control(config: &ControlConfig) -> String {
+    let ControlConfig { tls_cert, tls_key, hosts, audit_keep } = config;
+    let file = |name, path: &Option<PathBuf>| path.as_ref().map(|path| format!("{name} = {path:?}\n"));
+    let (cert, key) = (file("tls_cert", tls_cert), file("tls_key", tls_key));
+    let (cert, key) = (cert.unwrap_or_default(), key.unwrap_or_default());
+    format!("[control]\n{cert}{key}hosts = {hosts:?}\naudit_keep = {audit_keep}\n")
 }
 
 fn millis(time: Duration) -> String {

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use pilothouse_shared::command::{Command, CommandError, Identifies, Switch};
 use pilothouse_shared::plan::Plan;
 use pilothouse_shared::selector::Selector;
+use pilothouse_shared::span::Span;
 use pilothouse_shared::stage::StageName;
 use pilothouse_shared::wire::Role;
 
+use super::audit::{self, AuditError, Entry, Query};
 use super::caller::Caller;
 use super::jobs::{Asked, Begun};
 use super::planning::Planned;
@@ -21,6 +23,7 @@ use crate::gateway::members::{MembersError, MembersRequest, Who};
 use crate::gateway::payload::PayloadError;
 use crate::shard::ShardCommand;
 use crate::telemetry::clock::now_ms;
+use crate::telemetry::clock::wall_ms;
 
 /// A worker that does not take a command in this time hangs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
@@ -38,6 +41,12 @@ pub enum Refused {
     /// The token does not allow it.
     #[error("{}", too_little(.0))]
     Role(Command),
+    /// It would not be in the audit log.
+    #[error("nothing was done: {0}")]
+    Audit(#[from] AuditError),
+    /// The audit log cannot be read.
+    #[error("the audit log cannot be read: {0}")]
+    Unread(String),
     /// A shard that does not exist.
     #[error("shard {shard} does not exist: this bot has {}", range(*.total))]
     NoSuchShard {
@@ -164,27 +173,39 @@ impl Control {
         progress: Option<Progress>,
     ) -> Result<Answer, Refused> {
         let command = Command::parse(line)?;
-        if caller.role < command.role() {
+        let allowed = caller.role >= command.role();
+        if !allowed && !command.is_audited() {
             return Err(Refused::Role(command));
         }
+        if !allowed {
+            let entry = self.audit.entry(caller, &[command.to_string()]);
+            return self.written_down(caller, entry, async { Err(Refused::Role(command)) }).await.map(Answer::Said);
+        }
+        if !command.is_audited() {
+            return self.effect(&caller.name, &command).await.map(Answer::Said);
+        }
         if !command.changes() {
-            let said = self.effect(&caller.name, &command).await;
-            if command.role() > Role::Viewer {
-                log(caller, &command.to_string(), &said);
-            }
-            return said.map(Answer::Said);
+            let entry = self.audit.entry(caller, &[command.to_string()]);
+            let work = self.effect(&caller.name, &command);
+            return self.written_down(caller, entry, work).await.map(Answer::Said);
         }
         if let Some(key) = &manner.key {
             check_key(key)?;
         }
-        let asked = command.to_string();
+        let asked = self.secrets.mask(&command.to_string());
         let key = manner.key.clone().unwrap_or_else(new_id);
         if manner.yes
             && let Some(number) = self.jobs.begun(&key, &caller.name, &asked)?
         {
             return self.ended(number).await.map(Answer::Said);
         }
-        let planned = self.planned(vec![command])?;
+        let planned = match self.planned(vec![command]) {
+            Err(refused) if manner.yes => {
+                let entry = self.audit.entry(caller, &[asked]);
+                return self.written_down(caller, entry, async { Err(refused) }).await.map(Answer::Said);
+            }
+            planned => planned?,
+        };
         if manner.yes {
             let asked = Asked { line: asked, reason: manner.reason.clone() };
             return self.carry_out(caller, &key, asked, planned.commands, progress).await.map(Answer::Said);
@@ -232,21 +253,36 @@ impl Control {
         commands: Vec<Command>,
         progress: Option<Progress>,
     ) -> Result<String, Refused> {
-        let lines = commands.iter().map(ToString::to_string).collect();
+        let lines: Vec<String> = commands.iter().map(|command| self.secrets.mask(&command.to_string())).collect();
+        let mut entry = self.audit.entry(caller, &lines);
+        (entry.plan, entry.reason) = (Some(key.to_owned()), asked.reason.clone());
         let number = match self.jobs.begin(key, &caller.name, asked, lines).await? {
             Begun::Before(number) => return self.ended(number).await,
             Begun::New(number) => number,
         };
         let (control, caller) = (Arc::clone(self), caller.clone());
         let work = tokio::spawn(async move {
-            let outcome = control.do_all(number, &caller.name, &commands, progress).await;
-            let lines: Vec<String> = commands.iter().map(ToString::to_string).collect();
-            log(&caller, &lines.join("; "), &outcome);
+            let work = control.do_all(number, &caller.name, &commands, progress);
+            let outcome = control.written_down(&caller, entry, work).await;
             let text = outcome.as_ref().map_or_else(ToString::to_string, Clone::clone);
-            control.jobs.end(number, outcome.is_ok(), &text).await;
+            control.jobs.end(number, outcome.is_ok(), &control.secrets.mask(&text)).await;
             outcome
         });
         work.await.unwrap_or(Err(Refused::Fault))
+    }
+
+    /// Does `work` between its two lines of the audit log, and logs it.
+    async fn written_down(
+        &self,
+        caller: &Caller,
+        entry: Entry,
+        work: impl Future<Output = Result<String, Refused>>,
+    ) -> Result<String, Refused> {
+        let command = self.secrets.mask(&entry.lines.join("; "));
+        let answer = self.audit.around(entry, work).await;
+        let outcome = self.secrets.mask(&answer.as_ref().map_or_else(ToString::to_string, Clone::clone));
+        tracing::info!(command, %caller, outcome, "command");
+        answer
     }
 
     async fn do_all(
@@ -306,7 +342,14 @@ impl Control {
             Command::Set { key, value } => self.set(by, key, value).await,
             Command::Log { level } => self.set(by, "log.level", level).await,
             Command::Send { shard, json } => self.send_raw(*shard, json).await,
+            Command::Audit { who, since, limit } => self.look_back(who.clone(), *since, *limit).await,
         }
+    }
+
+    async fn look_back(&self, who: Option<String>, since: Option<Span>, limit: u16) -> Result<String, Refused> {
+        let since = since.map_or(0, |since| wall_ms().saturating_sub(since.millis()));
+        let found = self.audit.find(Query { who, since, limit: limit.into() }).await;
+        found.map(|found| audit::told(&found)).map_err(|error| Refused::Unread(error.to_string()))
     }
 
     fn list(&self, shards: &Selector) -> Result<String, Refused> {
@@ -424,11 +467,6 @@ impl Refused {
     fn at(self, done: u32, of: u32, command: &Command) -> Self {
         if of == 1 { self } else { Self::Step { done, of, line: command.to_string(), why: Box::new(self) } }
     }
-}
-
-fn log(caller: &Caller, line: &str, outcome: &Result<String, Refused>) {
-    let outcome = outcome.as_ref().map_or_else(ToString::to_string, Clone::clone);
-    tracing::info!(command = line, %caller, outcome, "command");
 }
 
 /// Names plans and the jobs of what was asked without a key. Whoever guesses one has to be the caller that it is of.

@@ -10,12 +10,12 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use pilothouse_shared::command::Command;
-use pilothouse_shared::wire::{FromAgent, PROTOCOL, ToAgent};
+use pilothouse_shared::wire::{EXEC, FromAgent, PROTOCOL, ToAgent};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::Control;
-use super::caller::Caller;
+use super::caller::{Caller, Way};
 use super::dispatch::{Answer, Manner, Progress, Refused};
 use super::feed::Feed;
 use super::http::Server;
@@ -155,7 +155,10 @@ impl<'a> Console<'a> {
             );
             return Err(bye(&reason, false));
         }
-        tracing::info!(client = client.escape_debug().take(80).collect::<String>(), "a console is attached");
+        if client.starts_with(EXEC) {
+            self.caller.way = Way::Exec;
+        }
+        tracing::info!(caller = %self.caller, client = client.escape_debug().take(80).collect::<String>(), "a console is attached");
         self.send(&self.control.hello(self.caller.role)).await
     }
 
@@ -191,7 +194,7 @@ impl<'a> Console<'a> {
                     let answered = control.ask(&caller, &line, &manner, Some(numbered(id, progress))).await;
                     answer(id, answered)
                 };
-                self.answer(waits, answer).await
+                self.answer(waits, Box::pin(answer)).await
             }
             ToAgent::Apply { id, plan, reason } => {
                 let (control, caller) = (Arc::clone(self.control), self.caller.clone());
@@ -200,19 +203,15 @@ impl<'a> Console<'a> {
                     let applied = control.apply(&caller, &plan, reason, Some(numbered(id, progress))).await;
                     answer(id, applied.map(Answer::Said))
                 };
-                self.answer(true, answer).await
+                self.answer(true, Box::pin(answer)).await
             }
         }
     }
 
     /// Sends an answer when it is there; one that has to be waited for, beside everything else.
-    async fn answer(
-        &mut self,
-        waits: bool,
-        answer: impl Future<Output = FromAgent> + Send + 'static,
-    ) -> Result<(), End> {
+    async fn answer(&mut self, waits: bool, answer: BoxFuture<'static, FromAgent>) -> Result<(), End> {
         if waits && self.long.len() < LONG {
-            self.long.push(Box::pin(answer));
+            self.long.push(answer);
             return Ok(());
         }
         let answer = answer.await;

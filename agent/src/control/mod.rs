@@ -5,6 +5,7 @@
 //! Without a token only `/healthz` and `/readyz` answer.
 
 mod access;
+pub mod audit;
 mod bot;
 mod caller;
 mod discord;
@@ -42,12 +43,13 @@ pub use self::dispatch::Refused;
 pub use self::settings::SettingError;
 
 use self::access::Access;
+use self::audit::Audit;
 use self::door::{Door, Peer};
 use self::jobs::Jobs;
 use self::plans::Plans;
 use self::settings::Settings;
 use self::token::Token;
-use crate::config::{Loaded, Sources};
+use crate::config::{Loaded, Secrets, Sources};
 use crate::fleet::permits::PermitInput;
 use crate::shard::Shards;
 use crate::sinks::dead::DeadLetters;
@@ -83,6 +85,8 @@ pub struct Control {
     agent: String,
     fleet: String,
     access: Access,
+    audit: Audit,
+    secrets: Arc<Secrets>,
     identify_interval: Duration,
     snapshots: Snapshots,
     shards: Shards,
@@ -95,14 +99,17 @@ pub struct Control {
 }
 
 impl Control {
-    /// Of an agent with this configuration; whoever shows `token` is an admin.
+    /// Of an agent with this configuration; whoever shows `token` is an admin, called `local`.
     pub fn new(loaded: Loaded, token: Token, reach: Reach) -> Self {
         let Reach { snapshots, shards, permits, dead_letters, spool, store, jobs } = reach;
         let config = &loaded.config;
+        let secrets = Arc::new(Secrets::new(config.secrets().chain([token.secret().clone()])));
         Self {
             agent: config.name.clone(),
             fleet: config.fleet.clone(),
             access: Access::new(token, config),
+            audit: Audit::new(&config.data_dir, config.control.audit_keep, Arc::clone(&secrets)),
+            secrets,
             identify_interval: config.gateway.identify_interval,
             snapshots,
             shards,

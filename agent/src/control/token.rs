@@ -25,6 +25,11 @@ impl Token {
     pub(super) fn matches(&self, shown: &[u8]) -> bool {
         equal(self.0.expose().as_bytes(), shown)
     }
+
+    /// The text itself.
+    pub(super) fn secret(&self) -> &Secret {
+        &self.0
+    }
 }
 
 /// Compares in a time that depends on the lengths only.

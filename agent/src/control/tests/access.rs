@@ -9,7 +9,7 @@ use crate::control::tokens::Tokens;
 use crate::telemetry::clock::wall_ms;
 
 /// A line of every command, with the least role that may.
-const LINES: [(&str, Role); 27] = [
+const LINES: [(&str, Role); 28] = [
     ("status", Role::Viewer),
     ("shards *", Role::Viewer),
     ("explain 3", Role::Viewer),
@@ -36,6 +36,7 @@ const LINES: [(&str, Role); 27] = [
     ("get spool", Role::Viewer),
     ("set gateway.reserve_percent 6", Role::Operator),
     ("log info", Role::Operator),
+    ("audit", Role::Operator),
     ("send 3 {\"op\":4}", Role::Admin),
 ];
 
@@ -121,4 +122,46 @@ async fn a_damaged_file_of_tokens_leaves_the_local_token_alone() {
     std::fs::write(rig.data.path().join("tokens.json"), "{").expect("it is written");
     assert_eq!(rig.line(&admin, "status").await.0, 401);
     assert_eq!(rig.line(TOKEN, "status").await.0, 200);
+}
+
+#[tokio::test]
+async fn changes_and_refused_attempts_are_in_the_audit_log_and_looking_is_not() {
+    let rig = Rig::new(4).await;
+    let [viewer, operator, _] = ROLES.map(|role| rig.token(role));
+    for (token, line) in [
+        (&viewer, "restart 1"),
+        (&operator, "restart 2"),
+        (&operator, "restart 99"),
+        (&operator, "status"),
+        (&operator, "audit --limit 3"),
+        (&operator, "presence 3 --status dnd --activity bot-token"),
+    ] {
+        rig.line(token, line).await;
+    }
+    let (status, answer) = rig.line(&operator, "audit --since 5m --limit 9").await;
+    let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+    let lines: Vec<&str> = answer["text"].as_str().expect("a text").lines().collect();
+    let expected = [
+        "viewer (viewer) from 127.0.0.1 by http: restart 1 -> not done: this token may look only: `restart 1` takes an operator's",
+        ": restart 2 -> restarting shard 2: it resumes its session",
+        "operator (operator) from 127.0.0.1 by http: restart 99 -> not done: shard 99 does not exist: this bot has shards 0 to 3",
+        ": presence 3 --status dnd --activity=\"[secret]\" --kind playing -> presence set on shard 3",
+    ];
+    assert_eq!((status, lines.len()), (200, expected.len()), "{lines:#?}");
+    assert!(lines[1].contains("operator (operator) from 127.0.0.1 by http, plan "), "{}", lines[1]);
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.ends_with(expected), "{line}\n{expected}");
+    }
+    let (_, answer) = rig.line(TOKEN, "audit --who viewer").await;
+    assert!(answer.contains("restart 1") && !answer.contains("restart 2"), "{answer}");
+}
+
+#[tokio::test]
+async fn nothing_is_changed_that_cannot_be_audited_and_looking_goes_on() {
+    let rig = Rig::new(4).await;
+    std::fs::write(rig.data.path().join("audit"), "no folder").expect("it is written");
+    let (status, answer) = rig.line(TOKEN, "restart 3").await;
+    assert!(status == 503 && answer.contains("nothing was done") && answer.contains("audit"), "{status} {answer}");
+    assert_eq!(rig.line(TOKEN, "explain 3").await.0, 200);
+    assert!(rig.told.commands.lock().expect("no panic").is_empty());
 }
