@@ -12,8 +12,8 @@ use pilothouse_shared::snapshot::{AgentRow, GenerationRow, IdentifyRow, ShardSta
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{self, Authorities, Compression, Config, ShardCount, SpoolConfig};
-use crate::control::{self, Control, token};
+use crate::config::{self, Authorities, Compression, Config, Mask, ShardCount, SpoolConfig};
+use crate::control::{self, Control, Scripts, token};
 use crate::fleet::local;
 use crate::fleet::permits::{Limits, PermitInput, Permits};
 use crate::fleet::placement::Placement;
@@ -103,7 +103,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let running = start(&config, &info, store, &common)?;
     let (snapshots, shards) = (running.snapshots.clone(), running.shards.clone());
     let (permits, letters) = (running.permits.clone(), common.dead_letters());
+    let scripts = Scripts::new(config.scripts.clone(), Mask::new(&config, [token.secret().clone()]));
     let control = Control::new(&config.name, &config.fleet, token, snapshots, shards, permits, letters);
+    let control = control.with_scripts(scripts);
     let mut background = running.background;
     background.push(tokio::spawn(refresh(config.clone(), running.permits)));
     let (stop, stopping) = watch::channel(false);

@@ -124,6 +124,17 @@ pub enum Command {
         #[arg(value_parser = json_object)]
         json: String,
     },
+    /// Run a script: `eval help()` tells what it can do
+    Eval {
+        /// The script, such as shards.filter(|s| s.lag > 300).len()
+        #[arg(value_parser = script)]
+        script: String,
+    },
+    /// Run a script of the configuration; alone: list them
+    Run {
+        /// Which one, by its name
+        name: Option<String>,
+    },
 }
 
 /// What to do about identifies.
@@ -241,7 +252,10 @@ impl Command {
     /// # Errors
     /// The first thing that is wrong, and what is allowed there.
     pub fn parse(line: &str) -> Result<Self, CommandError> {
-        let words = words(line)?;
+        let words = match script_of(line) {
+            Some(script) => vec!["eval".to_owned(), "--".to_owned(), script.to_owned()],
+            None => words(line)?,
+        };
         if words.is_empty() {
             return Err(CommandError(format!("a command is missing: {}", Self::names().join(", "))));
         }
@@ -258,6 +272,8 @@ impl Command {
             Self::Identify(_) | Self::Send { .. } | Self::Sink { .. } | Self::Stage { .. } => true,
             Self::Dead { what, .. } => *what != Letters::List,
             Self::Status | Self::Shards { .. } | Self::Explain { .. } => false,
+            // What a script asks for are commands of their own.
+            Self::Eval { .. } | Self::Run { .. } => false,
             // They ask Discord, and the bot gets the answers.
             Self::Soundboard { .. } | Self::ChannelInfo { .. } | Self::Members { .. } => false,
         }
@@ -267,15 +283,15 @@ impl Command {
     pub fn role(&self) -> Role {
         match self {
             Self::Status | Self::Shards { .. } | Self::Explain { .. } => Role::Viewer,
-            Self::Dead { what: Letters::List, .. } => Role::Viewer,
-            Self::Send { .. } => Role::Admin,
+            Self::Dead { what: Letters::List, .. } | Self::Run { name: None } => Role::Viewer,
+            Self::Send { .. } | Self::Eval { .. } => Role::Admin,
             _ => Role::Operator,
         }
     }
 
-    /// Whether its answer waits for Discord: for members of a large guild a minute or more.
+    /// Whether its answer takes its time: members of a large guild a minute or more, a script what it asks for.
     pub fn takes_long(&self) -> bool {
-        matches!(self, Self::Members { .. })
+        matches!(self, Self::Members { .. } | Self::Eval { .. } | Self::Run { name: Some(_) })
     }
 
     /// The name of every command.
@@ -325,6 +341,9 @@ impl fmt::Display for Command {
             }
             Self::Stage { stage, switch } => write!(out, "stage {stage} {}", name(*switch)),
             Self::Send { shard, json } => write!(out, "send {shard} {json}"),
+            Self::Eval { script } => write!(out, "eval {script}"),
+            Self::Run { name: None } => out.write_str("run"),
+            Self::Run { name: Some(name) } => write!(out, "run {}", word(name)),
         }
     }
 }
@@ -348,8 +367,8 @@ fn option(out: &mut fmt::Formatter<'_>, flag: &str, text: Option<&str>) -> fmt::
     write!(out, " --{flag}{parted}{}", word(text))
 }
 
-/// A text as one word of a line.
-fn word(text: &str) -> String {
+/// A text as one word of a line, in quotes where it needs them.
+pub fn word(text: &str) -> String {
     if is_plain(text) {
         return text.to_owned();
     }
@@ -366,6 +385,20 @@ fn is_plain(text: &str) -> bool {
 fn json_object(text: &str) -> Result<String, String> {
     let parsed = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text);
     parsed.map(|_| text.trim().to_owned()).map_err(|error| format!("a payload is a JSON object: {error}"))
+}
+
+/// What follows `eval`: a script has quotes, braces and lines of its own.
+fn script_of(line: &str) -> Option<&str> {
+    let rest = line.trim_start().strip_prefix("eval")?;
+    rest.starts_with(char::is_whitespace).then(|| rest.trim()).filter(|script| !script.is_empty())
+}
+
+/// A script, without blanks round it.
+fn script(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("the script is missing".to_owned()),
+        script => Ok(script.to_owned()),
+    }
 }
 
 /// Clap's report without its heading, usage block and hints: one or two lines for a status line.
@@ -418,6 +451,13 @@ mod tests {
     fn every_command_round_trips() {
         for line in [
             "status",
+            "eval shards.filter(|s| s.lag > 300).len()",
+            "eval if gateway.lag > 9 {\n  print(\"it's\");\n}",
+            "eval -1 + 2",
+            "eval --help",
+            "eval --",
+            "run",
+            "run unstick",
             "shards *",
             "shards 0-15,state=fatal",
             "explain 3",
@@ -477,6 +517,8 @@ mod tests {
         assert!(refused("stage drop maybe").contains("off"), "{}", refused("stage drop maybe"));
         assert!(refused("voice").contains("leave"), "{}", refused("voice"));
         assert!(refused("soundboard").contains("GUILD"));
+        assert!(refused("eval").contains("SCRIPT"), "{}", refused("eval"));
+        assert!(refused("'eval' ' '").contains("missing"), "{}", refused("'eval' ' '"));
     }
 
     #[test]
@@ -495,6 +537,9 @@ mod tests {
             ("dead http resend", true, Role::Operator),
             ("stage drop on", true, Role::Operator),
             ("send 3 {\"op\":4}", true, Role::Admin),
+            ("eval gateway.restart()", false, Role::Admin),
+            ("run unstick", false, Role::Operator),
+            ("run", false, Role::Viewer),
         ] {
             let command = Command::parse(line).expect(line);
             assert_eq!((command.changes(), command.role()), (changes, role), "{line}");
@@ -519,6 +564,14 @@ mod tests {
             prop_assert_eq!(Command::parse(&presence.to_string()), Ok(presence));
             let send = Command::Send { shard: 3, json: serde_json::json!({"op": 4, "d": text}).to_string() };
             prop_assert_eq!(Command::parse(&send.to_string()), Ok(send));
+        }
+
+        #[test]
+        fn any_script_round_trips(script in "[-{}\"'|;a ]{0,8}|(.|\n){0,40}") {
+            let script = script.trim().to_owned();
+            prop_assume!(!script.is_empty());
+            let eval = Command::Eval { script };
+            prop_assert_eq!(Command::parse(&eval.to_string()), Ok(eval));
         }
     }
 }

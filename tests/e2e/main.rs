@@ -9,6 +9,7 @@ mod orders;
 mod refusals;
 mod restart;
 mod scale;
+mod scripts;
 mod setup;
 mod stages;
 mod supervision;

@@ -18,7 +18,7 @@ use super::notices;
 use super::problem::{Origin, Problem, Problems};
 use super::sink_keys::{HTTP_KEYS, NDJSON_KEYS};
 use super::value::{Raw, Rejected, without_credentials};
-use super::{Config, HttpConfig, NdjsonConfig, SinkConfig};
+use super::{Config, HttpConfig, NdjsonConfig, SinkConfig, scripts};
 
 /// The variable that names the file.
 pub const FILE_VARIABLE: &str = "PILOTHOUSE_CONFIG";
@@ -60,6 +60,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let mut document = read_file(sources);
     loader.problems.append(&mut document.problems);
     loader.settings(document.settings);
+    document.scripts.iter().for_each(|setting| loader.script(setting));
     for (origin, settings) in document.sinks {
         loader.sink(&origin, settings);
     }
@@ -122,6 +123,17 @@ impl Loader {
                 Ok(()) => drop(self.origins.insert(setting.key, setting.origin)),
                 Err(problem) => self.problems.push(problem),
             }
+        }
+    }
+
+    fn script(&mut self, setting: &Setting) {
+        let key = format!("scripts.{}", setting.key);
+        match scripts::script(setting) {
+            Ok(script) => {
+                self.origins.insert(key, setting.origin.clone());
+                self.config.scripts.push(script);
+            }
+            Err(said) => self.problem(setting.origin.clone(), &key, &said),
         }
     }
 

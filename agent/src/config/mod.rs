@@ -18,11 +18,13 @@ mod file;
 pub mod intents;
 pub mod keys;
 pub mod load;
-mod nearest;
+pub mod mask;
+pub(crate) mod nearest;
 mod notices;
 pub mod problem;
 pub mod render;
 pub mod routing_key;
+pub mod scripts;
 pub mod secret;
 mod sink_keys;
 pub mod stages;
@@ -31,8 +33,10 @@ mod value;
 pub use authorities::Authorities;
 pub use broker_url::BrokerUrl;
 pub use load::{Loaded, Sources, load};
+pub use mask::Mask;
 pub use problem::{Origin, Problem, Problems};
 pub use routing_key::RoutingKey;
+pub use scripts::Script;
 pub use secret::Secret;
 pub use stages::StagesConfig;
 
@@ -75,6 +79,8 @@ pub struct Config {
     pub spool: SpoolConfig,
     /// What is done to events before they are delivered.
     pub stages: StagesConfig,
+    /// Scripts that are commands.
+    pub scripts: Vec<Script>,
     /// Shown on every console; set by programs only.
     pub note: Option<String>,
     /// Others share the process, so that its memory tells nothing of a shard's; set by programs only.
@@ -107,6 +113,7 @@ impl Config {
             gateway: GatewayConfig::default(),
             spool: SpoolConfig::default(),
             stages: StagesConfig::default(),
+            scripts: Vec::new(),
             note: None,
             embedded: false,
             open_files: None,

@@ -24,6 +24,10 @@ fn errors(file: &str, env: &[(&str, &str)]) -> String {
     load_all(file, env, &[]).unwrap_err()
 }
 
+fn file_with_token(file: &str) -> Result<Loaded, String> {
+    load_all(file, &[("TOKEN", "t")], &[])
+}
+
 fn http(sink: &SinkConfig) -> &HttpConfig {
     let SinkConfig::Http(http) = sink else { panic!("{sink:?}") };
     http
@@ -317,7 +321,8 @@ fn what_is_printed_is_a_file_that_says_the_same() {
 fn the_example_with_every_line_taken_is_valid() {
     let example = render::example();
     let settings = example.lines().filter_map(|line| {
-        let line = line.strip_prefix("# ").filter(|line| line.contains(" = ") || *line == "[[sinks]]").unwrap_or(line);
+        let is_taken = |line: &&str| line.contains(" = ") || ["[[sinks]]", "[scripts]"].contains(line);
+        let line = line.strip_prefix("# ").filter(is_taken).unwrap_or(line);
         // The one setting whose file must be there.
         (!line.starts_with('#') && !line.starts_with("ca_file")).then(|| line.replace('…', "x"))
     });
@@ -327,6 +332,25 @@ fn the_example_with_every_line_taken_is_valid() {
         ["http", "amqp", "nats", "ndjson"]
     );
     assert_eq!(loaded.config.gateway.identify_interval, Duration::from_millis(5050));
+    assert_eq!(loaded.config.scripts.len(), 2);
+}
+
+#[test]
+fn scripts_are_commands_and_are_read_at_the_start() {
+    let text = "[scripts]\nslow = 'shards.filter(|s| s.lag > 300)'\nmany = \"\"\"\nlet a = 1;\na\n\"\"\"\n";
+    let loaded = file_with_token(text).expect("they can be read");
+    assert_eq!(loaded.config.scripts.iter().map(|script| &*script.name).collect::<Vec<_>>(), ["many", "slow"]);
+    assert!(render::print(&loaded).contains("\"slow\" = "), "{}", render::print(&loaded));
+    let bad =
+        file_with_token("[scripts]\nok = '1'\nbad = \"\"\"\nlet a = 1;\na +\n\"\"\"\n'no name' = '1'\nlist = ['1']\n");
+    let said = bad.expect_err("they cannot be read").to_string();
+    for expected in [
+        ":3: scripts.bad: the script cannot be read: line 2, column",
+        ":7: scripts.no name: the name",
+        ":8: scripts.list: a script is one text",
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
 }
 
 /// `UPDATE_ASSETS=1 cargo test --release -p pilothouse-agent config` writes them anew.

@@ -8,6 +8,7 @@ use pilothouse_shared::stage::StageName;
 use pilothouse_shared::wire::Role;
 
 use super::{Control, text};
+use crate::eval::EvalError;
 use crate::fleet::permits::PermitInput;
 use crate::gateway::members::{MembersError, MembersRequest, Who};
 use crate::gateway::payload::PayloadError;
@@ -60,6 +61,30 @@ pub enum Refused {
     /// Nobody may identify now.
     #[error("nobody may identify now: {0}; nothing was done")]
     Held(String),
+    /// A script that does not exist.
+    #[error("no script is called {name}: {}", if .known.is_empty() { "none is configured".to_owned() } else { format!("there is {}", .known.join(", ")) })]
+    NoSuchScript {
+        /// As it was named.
+        name: String,
+        /// The scripts there are.
+        known: Vec<String>,
+    },
+    /// A script that failed; nothing was done.
+    #[error(transparent)]
+    Eval(EvalError),
+    /// Too many scripts run.
+    #[error("{0} scripts run already: try again in a second")]
+    Busy(usize),
+    /// Not all that a script asked for was done.
+    #[error("{done} of the {of} changes of the script were made: {why}")]
+    Stopped {
+        /// Commands that were done.
+        done: usize,
+        /// Commands that it asked for.
+        of: usize,
+        /// Why the next one was not.
+        why: Box<Refused>,
+    },
     /// Discord would not take it.
     #[error(transparent)]
     Payload(#[from] PayloadError),
@@ -89,7 +114,7 @@ impl Control {
         if role < command.role() {
             return Err(Refused::Role(command));
         }
-        let answer = self.effect(&command).await;
+        let answer = self.effect(role, &command).await;
         if command.role() > Role::Viewer {
             let outcome = answer.as_ref().map_or_else(ToString::to_string, Clone::clone);
             tracing::info!(%command, ?role, outcome, "command");
@@ -97,7 +122,7 @@ impl Control {
         answer
     }
 
-    async fn effect(&self, command: &Command) -> Result<String, Refused> {
+    pub(super) async fn effect(&self, role: Role, command: &Command) -> Result<String, Refused> {
         match command {
             Command::Status => Ok(text::status(&self.snapshot().overview)),
             Command::Shards { shards } => self.list(shards),
@@ -120,6 +145,8 @@ impl Control {
             }
             Command::Stage { stage, switch } => self.stage(*stage, *switch == Switch::On).await,
             Command::Send { shard, json } => self.send_raw(*shard, json).await,
+            Command::Eval { script } => self.eval(role, script).await,
+            Command::Run { name } => self.run_script(role, name.as_deref()).await,
         }
     }
 

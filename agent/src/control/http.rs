@@ -143,7 +143,7 @@ async fn command(
 fn code(refused: &Refused) -> StatusCode {
     match refused {
         Refused::Role(_) => StatusCode::FORBIDDEN,
-        Refused::Unreachable { .. } | Refused::NotSent(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::Unreachable { .. } | Refused::NotSent(_) | Refused::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
         Refused::Members(error) => match error {
             MembersError::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             MembersError::NotSent(_) | MembersError::Busy | MembersError::Gone => StatusCode::SERVICE_UNAVAILABLE,

@@ -11,6 +11,7 @@ mod door;
 mod feed;
 mod http;
 mod link;
+mod scripts;
 mod sinks;
 #[cfg(test)]
 mod tests;
@@ -25,10 +26,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 pub use self::dispatch::Refused;
+pub use self::scripts::Scripts;
 
 use self::access::Access;
 use self::door::{Door, Peer};
 use self::token::Token;
+use crate::config::Mask;
 use crate::fleet::permits::PermitInput;
 use crate::shard::Shards;
 use crate::sinks::dead::DeadLetters;
@@ -49,6 +52,7 @@ pub struct Control {
     permits: mpsc::Sender<PermitInput>,
     /// Of each sink.
     dead_letters: Vec<Arc<DeadLetters>>,
+    scripts: Scripts,
 }
 
 impl Control {
@@ -63,7 +67,18 @@ impl Control {
         dead_letters: &[Arc<DeadLetters>],
     ) -> Self {
         let (agent, fleet, access) = (agent.to_owned(), fleet.to_owned(), Access::new(token));
-        Self { agent, fleet, access, snapshots, shards, permits, dead_letters: dead_letters.to_vec() }
+        let (dead_letters, scripts) = (dead_letters.to_vec(), Scripts::new(Vec::new(), Mask::default()));
+        Self { agent, fleet, access, snapshots, shards, permits, dead_letters, scripts }
+    }
+
+    /// `text` without secrets.
+    fn hide(&self, text: &str) -> String {
+        self.scripts.hide(text)
+    }
+
+    /// With these scripts as commands.
+    pub fn with_scripts(self, scripts: Scripts) -> Self {
+        Self { scripts, ..self }
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

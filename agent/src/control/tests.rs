@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::*;
+use crate::config::{Config, Script};
 use crate::fleet::placement::Placement;
 use crate::gateway::commands::Standing;
 use crate::gateway::members::MembersError;
@@ -207,6 +208,43 @@ async fn each_role_may_do_what_it_may() {
     }
     assert_eq!(noted(&control, &told).await.len(), 6, "a viewer reached a worker");
     assert_eq!(told.sent.lock().expect("no panic").len(), 13, "one without the role reached Discord");
+}
+
+#[tokio::test]
+async fn scripts_are_an_admins_and_what_they_ask_for_is_done_in_order() {
+    let (control, told) = control(4);
+    let script = |name: &str, text: &str| Script { name: name.into(), text: text.into() };
+    let named = vec![script("one", "shards[1].restart()"), script("raw", "command(`send 0 {\"op\":4}`)")];
+    let control = control.with_scripts(Scripts::new(named, Mask::new(&Config::new("c0ffee"), [])));
+    let run = async |role, line: &str| control.run(role, line).await.map_err(|refused| refused.to_string());
+    assert_eq!(run(Role::Admin, "eval `${1 + 1} c0ffee`").await, Ok("2 [secret]".into()));
+    assert_eq!(run(Role::Admin, "eval ()").await, Ok("()".into()));
+    assert!(matches!(control.run(Role::Operator, "eval 1").await, Err(Refused::Role(_))));
+    let done = run(Role::Admin, "eval shards[3].close(4000); shards.filter(|s| s.id < 2).restart(); \"two\"").await;
+    let lines = ["two", "close 3 --code 4000: closing shard 3 with 4000: it reconnects"];
+    assert!(done.as_ref().is_ok_and(|done| done.starts_with(&lines.join("\n"))), "{done:?}");
+    assert!(run(Role::Operator, "run one").await.is_ok());
+    let noted = noted(&control, &told).await;
+    assert_eq!(noted.iter().map(|(shard, _)| *shard).collect::<Vec<_>>(), [3, 0, 1, 1]);
+    assert_eq!(
+        run(Role::Viewer, "run").await,
+        Ok("one: shards[1].restart()\nraw: command(`send 0 {\"op\":4}`)".into())
+    );
+    let stopped = run(Role::Admin, "eval shards[0].restart(); gateway.restart_identify()").await;
+    assert!(
+        stopped
+            .as_ref()
+            .is_err_and(|said| said.starts_with("1 of the 2 changes of the script were made: this takes 4"))
+    );
+    for (role, line, expected) in [
+        (Role::Operator, "run one two", "unexpected"),
+        (Role::Operator, "run two", "no script is called two: there is one, raw"),
+        (Role::Operator, "run raw", "takes an admin's token"),
+        (Role::Admin, "eval c0ffee", "line 1, column 1: nothing is called [secret]"),
+    ] {
+        let said = run(role, line).await;
+        assert!(said.as_ref().is_err_and(|said| said.contains(expected)), "{line}: {said:?}");
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,11 @@ impl Token {
         Self(Secret::new(text))
     }
 
+    /// The token itself, for what hides it.
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.0
+    }
+
     /// Whether `shown` is this token, in a time that does not tell how much of it was right.
     pub(super) fn matches(&self, shown: &[u8]) -> bool {
         let own = self.0.expose().as_bytes();
