@@ -12,8 +12,8 @@ use pilothouse_shared::snapshot::{AgentRow, GenerationRow, IdentifyRow, ShardSta
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{self, Authorities, Compression, Config, Mask, ShardCount, SpoolConfig};
-use crate::control::{self, Control, Scripts, token};
+use crate::config::{self, Authorities, ChatConfig, Compression, Config, Mask, ShardCount, SpoolConfig};
+use crate::control::{self, Control, Scripts, chat, token};
 use crate::fleet::local;
 use crate::fleet::permits::{Limits, PermitInput, Permits};
 use crate::fleet::placement::Placement;
@@ -21,6 +21,7 @@ use crate::fleet::session_info::{self, InfoError, SessionInfo};
 use crate::gateway::guilds::Guilds;
 use crate::gateway::session::{Generation, Timeouts};
 use crate::shard::Shards;
+use crate::shard::ear::{Ear, Heard};
 use crate::shard::worker::{self, Plan, Sample, Start};
 use crate::sinks::{self, Seat, SinkFactory};
 use crate::spool::{self, Expiry, Spool, SpoolError, SpoolLimits};
@@ -100,14 +101,16 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let max_unconfirmed = config.gateway.max_unconfirmed;
     let common = sinks::Common::open(&config.data_dir, &config.sinks, spool, config.spool.clone(), max_unconfirmed);
     let common = common.map_err(Failure::Sinks)?;
-    let running = start(&config, &info, store, &common)?;
+    let (heard, commands) = mpsc::channel(chat::WAITING);
+    let running = start(&config, &info, store, &common, heard)?;
     let (snapshots, shards) = (running.snapshots.clone(), running.shards.clone());
     let (permits, letters) = (running.permits.clone(), common.dead_letters());
     let scripts = Scripts::new(config.scripts.clone(), Mask::new(&config, [token.secret().clone()]));
     let control = Control::new(&config.name, &config.fleet, token, snapshots, shards, permits, letters);
-    let control = control.with_scripts(scripts);
+    let control = Arc::new(control.with_scripts(scripts));
     let mut background = running.background;
     background.push(tokio::spawn(refresh(config.clone(), running.permits)));
+    background.push(tokio::spawn(chat::attend(Arc::clone(&control), config, commands)));
     let (stop, stopping) = watch::channel(false);
     let answering = tokio::spawn(control::serve(listener, control, stopped(stopping)));
     let ended = tokio::select! {
@@ -179,7 +182,13 @@ fn open_spool(config: &Config) -> Result<Option<Spool>, Failure> {
     Ok(Some(Spool::open(&config.data_dir.join("spool"), limits)?))
 }
 
-fn start(config: &Config, info: &SessionInfo, mut store: Store, common: &sinks::Common) -> Result<Running, Failure> {
+fn start(
+    config: &Config,
+    info: &SessionInfo,
+    mut store: Store,
+    common: &sinks::Common,
+    heard: mpsc::Sender<Heard>,
+) -> Result<Running, Failure> {
     let now = Instant::now();
     let total = total(config, info);
     config.too_few_files(total).into_iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -211,8 +220,9 @@ fn start(config: &Config, info: &SessionInfo, mut store: Store, common: &sinks::
     let to_fleet = ask_permit.clone();
     let sinks = sinks::factory(config.sinks.clone(), common.clone());
     let to_store = &store;
+    let ear = ear(&config.chat, total, heard);
     let seed =
-        Seed { config, generation: &generation, placement, sessions, guilds, sinks, ask_permit, sample, to_store };
+        Seed { ear, config, generation: &generation, placement, sessions, guilds, sinks, ask_permit, sample, to_store };
     let (workers, shards) = start_workers(seed, total)?;
     let (row, identify) = watch::channel(IdentifyRow::default());
     let fleet = tokio::spawn(local::run(permits, permit_inbox, shards.clone(), store.clone(), row));
@@ -229,6 +239,7 @@ struct Seed<'a> {
     placement: Placement,
     sessions: Vec<StoredSession>,
     sinks: SinkFactory,
+    ear: Option<Ear>,
     guilds: BTreeMap<u32, Guilds>,
     ask_permit: mpsc::Sender<PermitInput>,
     sample: mpsc::Sender<Sample>,
@@ -236,7 +247,7 @@ struct Seed<'a> {
 }
 
 fn start_workers(seed: Seed<'_>, total: u32) -> Result<(Workers, Shards), Failure> {
-    let Seed { config, generation, placement, sessions, mut guilds, sinks, ask_permit, sample, to_store } = seed;
+    let Seed { config, generation, placement, sessions, mut guilds, sinks, ear, ask_permit, sample, to_store } = seed;
     let tls = tls(config.gateway.ca_file.as_ref());
     let (mut workers, mut inboxes) = (Vec::new(), Vec::new());
     for number in 0..config.workers {
@@ -252,6 +263,7 @@ fn start_workers(seed: Seed<'_>, total: u32) -> Result<(Workers, Shards), Failur
             generation: Arc::clone(generation),
             stages: config.stages.clone(),
             sinks: Arc::clone(&sinks),
+            ear: ear.clone().filter(|ear| placement.worker(ear.shard) == number),
             tls: Arc::clone(&tls),
             max_unconfirmed: config.gateway.max_unconfirmed,
             inbox,
@@ -262,6 +274,13 @@ fn start_workers(seed: Seed<'_>, total: u32) -> Result<(Workers, Shards), Failur
         workers.push(worker::spawn(plan).map_err(Failure::Worker)?);
     }
     Ok((workers, Shards::new(placement, total, inboxes.into())))
+}
+
+/// None unless the configuration listens; then the channel ends at once.
+fn ear(config: &ChatConfig, total: u32, heard: mpsc::Sender<Heard>) -> Option<Ear> {
+    let guild = config.listens_in()?;
+    let (owners, prefix) = (config.owners.as_slice().into(), config.prefix.clone());
+    Some(Ear { guild, shard: guild.shard(total), owners, prefix, heard, newest: Default::default() })
 }
 
 fn total(config: &Config, info: &SessionInfo) -> u32 {

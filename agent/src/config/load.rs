@@ -73,6 +73,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     loader.check_sinks();
     loader.check_together();
     loader.config.notices.extend(notices::about(&sources.env));
+    loader.config.notices.extend(loader.config.chat.notice(loader.config.intents));
     loader.finish()
 }
 
@@ -212,6 +213,10 @@ impl Loader {
             let said =
                 "the stage `drop` is enabled and stages.drop names no event type: name some, or leave `drop` out";
             self.problem_with_value("stages.enabled", "drop".to_owned(), said);
+        }
+        if let Some((key, said)) = self.config.chat.problem(self.config.intents) {
+            let origin = self.origins.get(key).cloned().unwrap_or(Origin::Default);
+            self.problem(origin, key, said);
         }
         let interval = self.config.gateway.identify_interval;
         if interval < Duration::from_secs(5) && self.config.rest_url.contains("discord.com") {

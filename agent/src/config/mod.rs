@@ -14,6 +14,7 @@ use crate::gateway::kind::EventKind;
 pub mod authorities;
 mod broker_keys;
 pub mod broker_url;
+pub mod chat;
 mod file;
 pub mod intents;
 pub mod keys;
@@ -32,6 +33,7 @@ mod value;
 
 pub use authorities::Authorities;
 pub use broker_url::BrokerUrl;
+pub use chat::ChatConfig;
 pub use load::{Loaded, Sources, load};
 pub use mask::Mask;
 pub use problem::{Origin, Problem, Problems};
@@ -79,6 +81,8 @@ pub struct Config {
     pub spool: SpoolConfig,
     /// What is done to events before they are delivered.
     pub stages: StagesConfig,
+    /// Commands by chat.
+    pub chat: ChatConfig,
     /// Scripts that are commands.
     pub scripts: Vec<Script>,
     /// Shown on every console; set by programs only.
@@ -113,6 +117,7 @@ impl Config {
             gateway: GatewayConfig::default(),
             spool: SpoolConfig::default(),
             stages: StagesConfig::default(),
+            chat: ChatConfig::default(),
             scripts: Vec::new(),
             note: None,
             embedded: false,

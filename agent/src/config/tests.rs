@@ -353,6 +353,29 @@ fn scripts_are_commands_and_are_read_at_the_start() {
     }
 }
 
+#[test]
+fn commands_by_chat_need_a_guild_an_owner_and_messages() {
+    let on = "intents = 'GUILDS,GUILD_MESSAGES'\n[chat]\nguild = '9'\nowners = ['7', '8']\n";
+    let loaded = file_with_token(on).expect("it can work");
+    assert_eq!(loaded.config.chat.listens_in().map(|guild| guild.0), Some(9));
+    assert!(
+        loaded.config.notices.iter().any(|notice| notice.contains("MESSAGE_CONTENT")),
+        "{:?}",
+        loaded.config.notices
+    );
+    for (text, expected) in [
+        ("[chat]\nguild = '9'", "chat.owners: chat.guild is set"),
+        ("[chat]\nowners = '7'", "chat.guild: chat.owners is set"),
+        ("intents = 'GUILDS'\n[chat]\nguild = '9'\nowners = '7'", "need the intent GUILD_MESSAGES"),
+        ("[chat]\nguild = '9, 10'\nowners = '7'", "one id is expected"),
+        ("[chat]\nguild = '9'\nowners = 'me'", "an id is a number"),
+    ] {
+        let said = file_with_token(text).expect_err(text).to_string();
+        assert!(said.contains(expected), "{text}: {said}");
+    }
+    assert_eq!(file_with_token("").expect("nothing is needed").config.chat.listens_in(), None);
+}
+
 /// `UPDATE_ASSETS=1 cargo test --release -p pilothouse-agent config` writes them anew.
 #[test]
 fn the_committed_files_are_current() {

@@ -33,7 +33,7 @@ const BUFFER: usize = 4 * 1024;
 
 /// What every request reaches.
 pub(super) struct Server {
-    pub control: Control,
+    pub control: Arc<Control>,
     /// Places for consoles.
     pub consoles: Arc<Semaphore>,
     /// Turns true when the agent shuts down.

@@ -5,6 +5,7 @@
 //! Without the [`token::Token`] only `/healthz` and `/readyz` answer.
 
 mod access;
+pub mod chat;
 mod discord;
 mod dispatch;
 mod door;
@@ -97,10 +98,10 @@ impl Control {
 }
 
 /// Answers on `listener` until `shutdown`; then the consoles are told, and have 2 s to take it.
-pub async fn serve(listener: TcpListener, control: Control, shutdown: impl Future<Output = ()>) {
+pub async fn serve(listener: TcpListener, control: impl Into<Arc<Control>>, shutdown: impl Future<Output = ()>) {
     let (close, closing) = watch::channel(false);
     let consoles = Arc::new(Semaphore::new(CONSOLES as usize));
-    let server = http::Server { control, consoles: Arc::clone(&consoles), closing };
+    let server = http::Server { control: control.into(), consoles: Arc::clone(&consoles), closing };
     let service = http::router(Arc::new(server)).into_make_service_with_connect_info::<Peer>();
     tokio::select! {
         _ = axum::serve(Door::new(listener), service).into_future() => {}
