@@ -106,6 +106,10 @@ async fn answers_are_masked_cut_and_posted_again() {
     assert_eq!(agents, "```\n[secret]\n```");
     let long = rig.ask("eval let s = \"\"; s.pad(9000, \"y\"); s").await;
     assert!(long.chars().count() <= 2_000 && long.contains("… cut here, 9000 letters in all"), "{long}");
+    // More than the channel takes at once.
+    for number in 0..6 {
+        assert_eq!(rig.ask(&format!("eval {number}")).await, format!("```\n{number}\n```"));
+    }
     rig.sandbox.fault(Fault::from(FaultKind::RestStatus { status: 429, times: 2, retry_after: Some(0) }));
     assert!(rig.ask("eval shards[1].restart()").await.contains("restarting shard 1"));
     rig.end().await;

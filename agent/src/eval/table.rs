@@ -6,7 +6,7 @@ use rhai::Dynamic;
 use crate::telemetry::snapshot::Snapshot;
 
 /// Guilds that Discord lets one shard have.
-const GUILDS_A_SHARD: u32 = 2_500;
+const GUILDS_A_SHARD: u64 = 2_500;
 
 /// The kinds of objects, in the order of [`CLASSES`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -323,7 +323,7 @@ const RESHARDING: Class = Class {
     fields: &[
         field("total", "shards in all", |s, _| int(generation(s).total)),
         field("fullest", "guilds of the fullest shard", |s, _| int(fullest(s))),
-        field("full_percentage", "that in percent of 2,500", |s, _| int(fullest(s) * 100 / GUILDS_A_SHARD)),
+        field("full_percentage", "that in percent of 2,500", |s, _| int(u64::from(fullest(s)) * 100 / GUILDS_A_SHARD)),
     ],
     methods: &[],
     later: &[
