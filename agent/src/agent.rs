@@ -12,8 +12,8 @@ use pilothouse_shared::snapshot::{AgentRow, GenerationRow, IdentifyRow, ShardSta
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{Authorities, Compression, Config, Loaded, ShardCount, Sources};
-use crate::control::{self, Control, Listeners, Reach, token};
+use crate::config::{Authorities, ChatConfig, Compression, Config, Loaded, ShardCount, Sources};
+use crate::control::{self, Control, Listeners, Reach, chat, token};
 use crate::fleet::local;
 use crate::fleet::permits::{Limits, PermitInput, Permits};
 use crate::fleet::placement::Placement;
@@ -21,6 +21,7 @@ use crate::fleet::session_info::{self, InfoError, SessionInfo};
 use crate::gateway::guilds::Guilds;
 use crate::gateway::session::{Generation, Timeouts};
 use crate::shard::Shards;
+use crate::shard::ear::{Ear, Heard};
 use crate::shard::worker::{self, Plan, Sample, Start};
 use crate::sinks::{self, Seat, SinkFactory};
 use crate::spool::{Spool, SpoolError, SpoolLimits};
@@ -123,7 +124,8 @@ pub async fn run_from(
     let common = sinks::Common::open(&config.data_dir, &config.sinks, spool, config.spool.clone(), max_unconfirmed);
     let common = common.map_err(Failure::Sinks)?;
     let jobs = store.jobs().to_vec();
-    let running = start(&config, &info, store, &common)?;
+    let (heard, commands) = mpsc::channel(chat::WAITING);
+    let running = start(&config, &info, store, &common, heard)?;
     let reach = Reach {
         snapshots: running.snapshots.clone(),
         shards: running.shards.clone(),
@@ -139,6 +141,7 @@ pub async fn run_from(
         background.push(tokio::spawn(control::reread_at_hangup(Arc::clone(&control), sources)));
     }
     background.push(tokio::spawn(refresh(config.clone(), running.permits)));
+    background.push(tokio::spawn(chat::attend(Arc::clone(&control), config, commands)));
     let (stop, stopping) = watch::channel(false);
     let listeners = Listeners { consoles, tls, bot };
     let answering = tokio::spawn(control::serve(listeners, control, stopped(stopping)));
@@ -216,7 +219,13 @@ fn open_spool(config: &Config) -> Result<Option<Spool>, Failure> {
     Ok(Some(Spool::open(&config.data_dir.join("spool"), SpoolLimits::of(&config.spool))?))
 }
 
-fn start(config: &Config, info: &SessionInfo, mut store: Store, common: &sinks::Common) -> Result<Running, Failure> {
+fn start(
+    config: &Config,
+    info: &SessionInfo,
+    mut store: Store,
+    common: &sinks::Common,
+    heard: mpsc::Sender<Heard>,
+) -> Result<Running, Failure> {
     let now = Instant::now();
     let total = total(config, info);
     config.too_few_files(total).into_iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -248,8 +257,9 @@ fn start(config: &Config, info: &SessionInfo, mut store: Store, common: &sinks::
     let to_fleet = ask_permit.clone();
     let sinks = sinks::factory(config.sinks.clone(), common.clone());
     let to_store = &store;
+    let ear = ear(&config.chat, total, heard);
     let seed =
-        Seed { config, generation: &generation, placement, sessions, guilds, sinks, ask_permit, sample, to_store };
+        Seed { ear, config, generation: &generation, placement, sessions, guilds, sinks, ask_permit, sample, to_store };
     let (workers, shards) = start_workers(seed, total)?;
     let (row, identify) = watch::channel(IdentifyRow::default());
     let fleet = tokio::spawn(local::run(permits, permit_inbox, shards.clone(), store.clone(), row));
@@ -272,6 +282,7 @@ struct Seed<'a> {
     placement: Placement,
     sessions: Vec<StoredSession>,
     sinks: SinkFactory,
+    ear: Option<Ear>,
     guilds: BTreeMap<u32, Guilds>,
     ask_permit: mpsc::Sender<PermitInput>,
     sample: mpsc::Sender<Sample>,
@@ -279,7 +290,7 @@ struct Seed<'a> {
 }
 
 fn start_workers(seed: Seed<'_>, total: u32) -> Result<(Workers, Shards), Failure> {
-    let Seed { config, generation, placement, sessions, mut guilds, sinks, ask_permit, sample, to_store } = seed;
+    let Seed { config, generation, placement, sessions, mut guilds, sinks, ear, ask_permit, sample, to_store } = seed;
     let tls = tls(config.gateway.ca_file.as_ref());
     let (mut workers, mut inboxes) = (Vec::new(), Vec::new());
     for number in 0..config.workers {
@@ -295,6 +306,7 @@ fn start_workers(seed: Seed<'_>, total: u32) -> Result<(Workers, Shards), Failur
             generation: Arc::clone(generation),
             stages: config.stages.clone(),
             sinks: Arc::clone(&sinks),
+            ear: ear.clone().filter(|ear| placement.worker(ear.shard) == number),
             tls: Arc::clone(&tls),
             max_unconfirmed: config.gateway.max_unconfirmed,
             inbox,
@@ -305,6 +317,13 @@ fn start_workers(seed: Seed<'_>, total: u32) -> Result<(Workers, Shards), Failur
         workers.push(worker::spawn(plan).map_err(Failure::Worker)?);
     }
     Ok((workers, Shards::new(placement, total, inboxes.into())))
+}
+
+/// None unless the configuration listens; then the channel ends at once.
+fn ear(config: &ChatConfig, total: u32, heard: mpsc::Sender<Heard>) -> Option<Ear> {
+    let guild = config.listens_in()?;
+    let (owners, prefix) = (config.owners.as_slice().into(), config.prefix.clone());
+    Some(Ear { guild, shard: guild.shard(total), owners, prefix, heard, newest: Default::default() })
 }
 
 fn total(config: &Config, info: &SessionInfo) -> u32 {

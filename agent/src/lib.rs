@@ -1,7 +1,8 @@
 //! `pilothouse-agent`: runs the shards of a Discord bot, delivers every event and survives restarts.
 //!
 //! The map, in reading order; each module uses only modules below it:
-//! [`agent`] composes the rest and drains it; [`control`] answers consoles and HTTP; [`fleet`] decides who
+//! [`agent`] composes the rest and drains it; [`control`] answers consoles and HTTP; [`eval`] runs
+//! scripts on a snapshot; [`fleet`] decides who
 //! may identify; [`shard`] drives sockets, one session machine each; [`sinks`] deliver to the bot;
 //! [`spool`] keeps on disk what the bot has not taken in time; [`pipeline`] is an event's way from session to sinks; [`store`] keeps what must survive;
 //! [`gateway`] is the protocol, pure; [`telemetry`] counts and tells; [`config`] is valid by construction.
@@ -11,6 +12,7 @@ pub mod agent;
 pub mod checks;
 pub mod config;
 pub mod control;
+pub mod eval;
 pub mod fleet;
 pub mod gateway;
 mod hash;

@@ -163,6 +163,17 @@ pub enum Command {
         #[arg(value_parser = json_object)]
         json: String,
     },
+    /// Run a script: `eval help()` tells what it can do
+    Eval {
+        /// The script, such as shards.filter(|s| s.lag > 300).len()
+        #[arg(value_parser = script)]
+        script: String,
+    },
+    /// Run a script of the configuration; alone: list them
+    Run {
+        /// Which one, by its name
+        name: Option<String>,
+    },
 }
 
 /// What to do about identifies.
@@ -280,7 +291,10 @@ impl Command {
     /// # Errors
     /// The first thing that is wrong, and what is allowed there.
     pub fn parse(line: &str) -> Result<Self, CommandError> {
-        let words = words(line)?;
+        let words = match script_of(line) {
+            Some(script) => vec!["eval".to_owned(), "--".to_owned(), script.to_owned()],
+            None => words(line)?,
+        };
         if words.is_empty() {
             return Err(CommandError(format!("a command is missing: {}", Self::names().join(", "))));
         }
@@ -298,6 +312,8 @@ impl Command {
             Self::Set { .. } | Self::Log { .. } => true,
             Self::Dead { what, .. } => *what != Letters::List,
             Self::Status | Self::Shards { .. } | Self::Explain { .. } | Self::Job { .. } | Self::Get { .. } => false,
+            // What a script asks for are commands of their own.
+            Self::Eval { .. } | Self::Run { .. } => false,
             // They ask Discord, and the bot gets the answers.
             Self::Soundboard { .. } | Self::ChannelInfo { .. } | Self::Members { .. } => false,
             Self::Audit { .. } => false,
@@ -314,8 +330,8 @@ impl Command {
         match self {
             Self::Status | Self::Shards { .. } | Self::Explain { .. } | Self::Job { .. } => Role::Viewer,
             Self::Get { .. } => Role::Viewer,
-            Self::Dead { what: Letters::List, .. } => Role::Viewer,
-            Self::Send { .. } => Role::Admin,
+            Self::Dead { what: Letters::List, .. } | Self::Run { name: None } => Role::Viewer,
+            Self::Send { .. } | Self::Eval { .. } => Role::Admin,
             _ => Role::Operator,
         }
     }
@@ -339,9 +355,9 @@ impl Command {
         self
     }
 
-    /// Whether its answer waits for Discord: for members of a large guild a minute or more.
+    /// Whether its answer takes its time: members of a large guild a minute or more, a script what it asks for.
     pub fn takes_long(&self) -> bool {
-        matches!(self, Self::Members { .. })
+        matches!(self, Self::Members { .. } | Self::Eval { .. } | Self::Run { name: Some(_) })
     }
 
     /// The name of every command.
@@ -403,6 +419,9 @@ impl fmt::Display for Command {
                 write!(out, " --limit {limit}")
             }
             Self::Send { shard, json } => write!(out, "send {shard} {json}"),
+            Self::Eval { script } => write!(out, "eval {script}"),
+            Self::Run { name: None } => out.write_str("run"),
+            Self::Run { name: Some(name) } => write!(out, "run {}", word(name)),
         }
     }
 }
@@ -426,8 +445,8 @@ fn option(out: &mut fmt::Formatter<'_>, flag: &str, text: Option<&str>) -> fmt::
     write!(out, " --{flag}{parted}{}", word(text))
 }
 
-/// A text as one word of a line.
-fn word(text: &str) -> String {
+/// A text as one word of a line, in quotes where it needs them.
+pub fn word(text: &str) -> String {
     if is_plain(text) {
         return text.to_owned();
     }
@@ -455,6 +474,20 @@ fn setting_name(text: &str) -> Result<String, String> {
 /// Two dashes alone are clap's.
 fn setting_value(text: &str) -> Result<String, String> {
     if text == "--" { Err("no setting can be --".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// What follows `eval`: a script has quotes, braces and lines of its own.
+fn script_of(line: &str) -> Option<&str> {
+    let rest = line.trim_start().strip_prefix("eval")?;
+    rest.starts_with(char::is_whitespace).then(|| rest.trim()).filter(|script| !script.is_empty())
+}
+
+/// A script, without blanks round it.
+fn script(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("the script is missing".to_owned()),
+        script => Ok(script.to_owned()),
+    }
 }
 
 /// Clap's report without its heading, usage block and hints: one or two lines for a status line.
@@ -507,6 +540,13 @@ mod tests {
     fn every_command_round_trips() {
         for line in [
             "status",
+            "eval shards.filter(|s| s.lag > 300).len()",
+            "eval if gateway.lag > 9 {\n  print(\"it's\");\n}",
+            "eval -1 + 2",
+            "eval --help",
+            "eval --",
+            "run",
+            "run unstick",
             "shards *",
             "shards 0-15,state=fatal",
             "explain 3",
@@ -577,6 +617,8 @@ mod tests {
         assert!(refused("audit --limit 501").contains("500"));
         assert!(refused("voice").contains("leave"), "{}", refused("voice"));
         assert!(refused("soundboard").contains("GUILD"));
+        assert!(refused("eval").contains("SCRIPT"), "{}", refused("eval"));
+        assert!(refused("'eval' ' '").contains("missing"), "{}", refused("'eval' ' '"));
     }
 
     #[test]
@@ -600,6 +642,9 @@ mod tests {
             ("log debug", true, Role::Operator),
             ("audit", false, Role::Operator),
             ("send 3 {\"op\":4}", true, Role::Admin),
+            ("eval gateway.restart()", false, Role::Admin),
+            ("run unstick", false, Role::Operator),
+            ("run", false, Role::Viewer),
         ] {
             let command = Command::parse(line).expect(line);
             assert_eq!((command.changes(), command.role()), (changes, role), "{line}");
@@ -625,6 +670,14 @@ mod tests {
             prop_assert_eq!(Command::parse(&presence.to_string()), Ok(presence));
             let send = Command::Send { shard: 3, json: serde_json::json!({"op": 4, "d": text}).to_string() };
             prop_assert_eq!(Command::parse(&send.to_string()), Ok(send));
+        }
+
+        #[test]
+        fn any_script_round_trips(script in "[-{}\"'|;a ]{0,8}|(.|\n){0,40}") {
+            let script = script.trim().to_owned();
+            prop_assume!(!script.is_empty());
+            let eval = Command::Eval { script };
+            prop_assert_eq!(Command::parse(&eval.to_string()), Ok(eval));
         }
     }
 }

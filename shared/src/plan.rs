@@ -12,6 +12,9 @@ pub struct Plan {
     pub id: String,
     /// Until when, Unix milliseconds.
     pub expires_at: u64,
+    /// What a script answered that asks for all this.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub said: String,
     /// What is done, in this order.
     pub steps: Vec<Step>,
     /// What to think of before.
@@ -53,6 +56,9 @@ impl Plan {
 impl fmt::Display for Plan {
     /// A line for each step and warning.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.said.is_empty() {
+            writeln!(out, "{}", self.said)?;
+        }
         for (number, step) in self.steps.iter().enumerate() {
             if number > 0 {
                 writeln!(out)?;

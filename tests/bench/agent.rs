@@ -57,6 +57,7 @@ pub(crate) fn start(row: Row, port: u16, meter: Meter) -> anyhow::Result<TempDir
             let meter = meter.lock().ok().and_then(|mut meter| meter.take()).context("one worker")?;
             Ok(vec![Box::new(CountingSink(RefCell::new(meter)))])
         }),
+        ear: None,
         tls: Arc::new(tls()?),
         max_unconfirmed: MAX_UNCONFIRMED,
         inbox,

@@ -1,6 +1,7 @@
 //! End to end: the agent against the sandbox through real sockets, with faults; the sandbox's verdict decides.
 
 mod access;
+mod chat;
 mod commands;
 mod delivery;
 mod disk;
@@ -10,6 +11,7 @@ mod orders;
 mod refusals;
 mod restart;
 mod scale;
+mod scripts;
 mod setup;
 mod stages;
 mod supervision;

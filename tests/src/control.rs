@@ -24,14 +24,26 @@ impl Control {
 
     /// Runs a command that must succeed: its answer.
     pub async fn done(&self, line: &str) -> String {
+        let (ok, text) = self.run(line).await;
+        assert!(ok, "{line}: {text}");
+        text
+    }
+
+    /// Runs a command that must be refused: why it was.
+    pub async fn refused(&self, line: &str) -> String {
+        let (ok, text) = self.run(line).await;
+        assert!(!ok, "{line}: {text}");
+        text
+    }
+
+    async fn run(&self, line: &str) -> (bool, String) {
         let request = self
             .client
             .post(format!("{}/v1/commands", self.address))
             .body(json!({"line": line, "yes": true}).to_string());
         let answer: Value =
             serde_json::from_str(&self.answer(request).await.expect("the agent answers")).expect("JSON");
-        assert_eq!(answer["ok"], true, "{line}: {answer}");
-        answer["text"].as_str().expect("a text").to_owned()
+        (answer["ok"] == true, answer["text"].as_str().expect("a text").to_owned())
     }
 
     /// `GET /v1/status`; none while the agent does not answer.

@@ -36,6 +36,7 @@ impl LoneWorker {
             generation: Arc::new(generation(sandbox, total)),
             stages: StagesConfig::default(),
             sinks,
+            ear: None,
             tls: Arc::new(no_tls()),
             max_unconfirmed: 256,
             inbox,

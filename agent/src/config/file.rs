@@ -24,6 +24,8 @@ pub(super) struct Document {
     pub(super) settings: Vec<Setting>,
     /// The tables of each array of tables `[[sinks]]`.
     pub(super) sinks: Vec<(Origin, Vec<Setting>)>,
+    /// The keys of `[scripts]`, each a name.
+    pub(super) scripts: Vec<Setting>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -61,11 +63,13 @@ impl Reader<'_> {
 
     fn root(&mut self, table: &DeTable<'_>) {
         for (key, value) in table {
-            if key.get_ref() == "sinks" {
-                self.sinks(&key.span(), value.get_ref());
-            } else {
-                let settings = self.settings(key.get_ref(), &key.span(), value.get_ref());
-                self.document.settings.extend(settings);
+            match (&**key.get_ref(), value.get_ref()) {
+                ("sinks", value) => self.sinks(&key.span(), value),
+                ("scripts", DeValue::Table(scripts)) => self.scripts(scripts),
+                (name, value) => {
+                    let settings = self.settings(name, &key.span(), value);
+                    self.document.settings.extend(settings);
+                }
             }
         }
     }
@@ -83,6 +87,13 @@ impl Reader<'_> {
                 settings.extend(self.settings(key.get_ref(), &key.span(), value.get_ref()));
             }
             self.document.sinks.push((self.origin(&span), settings));
+        }
+    }
+
+    fn scripts(&mut self, table: &DeTable<'_>) {
+        for (key, value) in table {
+            let script = self.settings(key.get_ref(), &key.span(), value.get_ref());
+            self.document.scripts.extend(script);
         }
     }
 

@@ -2,6 +2,11 @@
 
 use super::nearest::nearest;
 
+/// Messages in guilds.
+pub(super) const GUILD_MESSAGES: u64 = 1 << 9;
+/// What is in messages that do not mention the bot.
+pub(super) const MESSAGE_CONTENT: u64 = 1 << 15;
+
 /// Every intent: its name and its bit.
 pub const INTENTS: [(&str, u8); 21] = [
     ("GUILDS", 0),

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::value::{Raw, Rejected, quoted, quoted_bytes, quoted_duration, shown_duration, url};
-use super::{Authorities, Compression, Config, LogFormat, Secret, ShardCount, WhenFull, control_keys, intents, stages};
+use super::{
+    Authorities, Compression, Config, LogFormat, Secret, ShardCount, WhenFull, chat, control_keys, intents, stages,
+};
 use crate::gateway::kind::EventKind;
 
 /// One setting of a `T`.
@@ -496,6 +498,32 @@ pub static KEYS: &[Agent] = &[
         |config| Some(stages::shown(config.stages.drop.names())),
     )
     .live(),
+    Agent::new(
+        "chat.guild",
+        "Your developer guild: there the agent takes commands from `chat.owners` as an admin does, and answers in the channel. Off unless both are set.",
+        "the id of a guild",
+        |config, raw| put(&mut config.chat.guild, chat::id(raw)),
+        |config| config.chat.guild.map(|id| quoted(&id.to_string())),
+    )
+    .otherwise("none", "\"197038439483310086\""),
+    Agent::new(
+        "chat.owners",
+        "Users whose messages are commands there. Bots and webhooks never command.",
+        "ids of users, with commas between them or as a list",
+        |config, raw| put(&mut config.chat.owners, chat::ids(raw)),
+        |config| {
+            let owners: Vec<String> = config.chat.owners.iter().map(u64::to_string).collect();
+            (!owners.is_empty()).then(|| quoted(&owners.join(", ")))
+        },
+    )
+    .otherwise("none", "\"80351110224678912\""),
+    Agent::new(
+        "chat.prefix",
+        "How a command begins, `ph!eval shards.len()`; a mention of the bot does, too, and needs no MESSAGE_CONTENT.",
+        "a text of up to 32 letters",
+        |config, raw| put(&mut config.chat.prefix, chat::prefix(raw)),
+        |config| Some(quoted(&config.chat.prefix)),
+    ),
 ];
 
 const COMPRESSIONS: [(&str, Compression); 3] =

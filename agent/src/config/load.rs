@@ -18,7 +18,7 @@ use super::notices;
 use super::problem::{Origin, Problem, Problems};
 use super::sink_keys::{HTTP_KEYS, NDJSON_KEYS};
 use super::value::{Raw, Rejected, without_credentials};
-use super::{Config, HttpConfig, NdjsonConfig, SinkConfig, certificate};
+use super::{Config, HttpConfig, NdjsonConfig, SinkConfig, certificate, scripts};
 
 /// The variable that names the file.
 pub const FILE_VARIABLE: &str = "PILOTHOUSE_CONFIG";
@@ -75,6 +75,7 @@ fn laid_over(sources: &Sources) -> Loader {
     let mut document = read_file(sources);
     loader.problems.append(&mut document.problems);
     loader.settings(document.settings);
+    document.scripts.iter().for_each(|setting| loader.script(setting));
     for (origin, settings) in document.sinks {
         loader.sink(&origin, settings);
     }
@@ -87,6 +88,7 @@ fn laid_over(sources: &Sources) -> Loader {
     loader.check_sinks();
     loader.check_together();
     loader.config.notices.extend(notices::about(&sources.env));
+    loader.config.notices.extend(loader.config.chat.notice(loader.config.intents));
     loader
 }
 
@@ -137,6 +139,17 @@ impl Loader {
                 Ok(()) => drop(self.origins.insert(setting.key, setting.origin)),
                 Err(problem) => self.problems.push(problem),
             }
+        }
+    }
+
+    fn script(&mut self, setting: &Setting) {
+        let key = format!("scripts.{}", setting.key);
+        match scripts::script(setting) {
+            Ok(script) => {
+                self.origins.insert(key, setting.origin.clone());
+                self.config.scripts.push(script);
+            }
+            Err(said) => self.problem(setting.origin.clone(), &key, &said),
         }
     }
 
@@ -207,6 +220,10 @@ impl Loader {
             self.problem(Origin::Default, "token", "not set: put the bot's token into the environment variable TOKEN");
         }
         self.check_control();
+        if let Some((key, said)) = self.config.chat.problem(self.config.intents) {
+            let origin = self.origins.get(key).cloned().unwrap_or(Origin::Default);
+            self.problem(origin, key, said);
+        }
         for (key, value, said) in together(&self.config) {
             self.problem_with_value(key, value, said);
         }

@@ -15,17 +15,19 @@ pub mod authorities;
 mod broker_keys;
 pub mod broker_url;
 pub mod certificate;
+pub mod chat;
 mod control_keys;
 mod file;
 pub mod intents;
 pub mod keys;
 pub mod live;
 pub mod load;
-mod nearest;
+pub(crate) mod nearest;
 mod notices;
 pub mod problem;
 pub mod render;
 pub mod routing_key;
+pub mod scripts;
 pub mod secret;
 mod sink_keys;
 pub mod stages;
@@ -33,9 +35,11 @@ mod value;
 
 pub use authorities::Authorities;
 pub use broker_url::BrokerUrl;
+pub use chat::ChatConfig;
 pub use load::{Loaded, Sources, data_dir, load};
 pub use problem::{Origin, Problem, Problems};
 pub use routing_key::RoutingKey;
+pub use scripts::Script;
 pub use secret::{Secret, Secrets};
 pub use stages::StagesConfig;
 
@@ -82,6 +86,10 @@ pub struct Config {
     pub spool: SpoolConfig,
     /// What is done to events before they are delivered.
     pub stages: StagesConfig,
+    /// Commands by chat.
+    pub chat: ChatConfig,
+    /// Scripts that are commands.
+    pub scripts: Vec<Script>,
     /// Shown on every console; set by programs only.
     pub note: Option<String>,
     /// Others share the process, so that its memory tells nothing of a shard's; set by programs only.
@@ -116,6 +124,8 @@ impl Config {
             gateway: GatewayConfig::default(),
             spool: SpoolConfig::default(),
             stages: StagesConfig::default(),
+            chat: ChatConfig::default(),
+            scripts: Vec::new(),
             note: None,
             embedded: false,
             open_files: None,

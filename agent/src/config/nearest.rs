@@ -1,7 +1,7 @@
 //! PURE: what somebody meant who misspelt a name.
 
 /// The candidate that is nearest to `word`, if one is near enough to be meant.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near_enough = (word.len() / 3).max(1);
     let scored = candidates.into_iter().map(|candidate| (distance(word, candidate), candidate));
     scored.filter(|(distance, _)| *distance <= near_enough).min().map(|(_, candidate)| candidate)

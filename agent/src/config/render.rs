@@ -6,6 +6,7 @@ use super::broker_keys::{AMQP_KEYS, NATS_KEYS, amqp_defaults, nats_defaults};
 use super::keys::{KEYS, Key, last};
 use super::notices::{LATER, NEEDLESS};
 use super::sink_keys::{HTTP_KEYS, NDJSON_KEYS};
+use super::value::quoted;
 use super::{Config, HttpConfig, Loaded, NdjsonConfig, Origin, SinkConfig};
 
 /// The example file: every setting with its default, commented out.
@@ -28,8 +29,18 @@ pub fn example() -> String {
     example_sink(&mut out, AMQP_KEYS, &amqp_defaults());
     example_sink(&mut out, NATS_KEYS, &nats_defaults());
     example_sink(&mut out, NDJSON_KEYS, &NdjsonConfig::default());
+    let _ = write!(
+        out,
+        "\n# Scripts that are commands: `run NAME`. What they can do is in EVAL.md.\n# [scripts]\n{SCRIPT}"
+    );
     out
 }
+
+const SCRIPT: &str =
+    "# slow = 'shards.filter(|s| s.lag > 300)'\n# unstick = 'shards.filter(|s| s.state == \"resuming\").restart()'\n";
+
+const SCRIPTS: &str = "Each key of the table `[scripts]` is a script in rhai and a command: `run NAME`, for operators. What a script can \
+    read and do is in [EVAL.md](EVAL.md). A script that cannot be read is refused at the start, with line and column.\n";
 
 fn example_sink<T>(out: &mut String, keys: &[Key<T>], defaults: &T) {
     line(out, "\n# [[sinks]]");
@@ -58,6 +69,7 @@ pub fn reference() -> String {
     explain_sink(&mut out, "amqp", AMQP_KEYS, &amqp_defaults());
     explain_sink(&mut out, "nats", NATS_KEYS, &nats_defaults());
     explain_sink(&mut out, "ndjson", NDJSON_KEYS, &NdjsonConfig::default());
+    let _ = write!(out, "\n## Scripts\n\n{SCRIPTS}\n```toml\n[scripts]\n{}```\n", SCRIPT.replace("# ", ""));
     line(&mut out, "\n## Variables that do nothing\n\nEach is said at the start when it is set.\n");
     line(&mut out, &format!("- not needed: `{}` and `SERVER_URL_0`, `SERVER_URL_1`, …", NEEDLESS.join("`, `")));
     for (feature, variables) in LATER {
@@ -87,6 +99,7 @@ pub fn print(loaded: &Loaded) -> String {
             SinkConfig::Ndjson(ndjson) => print_sink(&mut out, loaded, NDJSON_KEYS, ndjson, sink.name()),
         }
     }
+    print_scripts(&mut out, loaded);
     out
 }
 
@@ -101,11 +114,23 @@ pub fn values(config: &Config) -> Vec<(String, Option<String>)> {
             SinkConfig::Ndjson(ndjson) => values_of(NDJSON_KEYS, ndjson, sink.name()),
         });
     }
+    values.extend(config.scripts.iter().map(|script| (format!("scripts.{}", script.name), Some(quoted(&script.text)))));
     values
 }
 
 fn values_of<T>(keys: &[Key<T>], sink: &T, name: &str) -> Vec<(String, Option<String>)> {
     keys.iter().map(|key| (format!("sinks.{name}.{}", key.name), (key.get)(sink))).collect()
+}
+
+fn print_scripts(out: &mut String, loaded: &Loaded) {
+    if loaded.config.scripts.is_empty() {
+        return;
+    }
+    line(out, "\n[scripts]");
+    for script in &loaded.config.scripts {
+        let origin = loaded.origins.get(&format!("scripts.{}", script.name)).unwrap_or(&Origin::Default);
+        line(out, &format!("{} = {} # {origin}", quoted(&script.name), quoted(&script.text)));
+    }
 }
 
 fn print_sink<T>(out: &mut String, loaded: &Loaded, keys: &[Key<T>], sink: &T, name: &str) {

@@ -24,6 +24,10 @@ fn errors(file: &str, env: &[(&str, &str)]) -> String {
     load_all(file, env, &[]).unwrap_err()
 }
 
+fn file_with_token(file: &str) -> Result<Loaded, String> {
+    load_all(file, &[("TOKEN", "t")], &[])
+}
+
 fn http(sink: &SinkConfig) -> &HttpConfig {
     let SinkConfig::Http(http) = sink else { panic!("{sink:?}") };
     http
@@ -317,7 +321,8 @@ fn what_is_printed_is_a_file_that_says_the_same() {
 fn the_example_with_every_line_taken_is_valid() {
     let example = render::example();
     let settings = example.lines().filter_map(|line| {
-        let line = line.strip_prefix("# ").filter(|line| line.contains(" = ") || *line == "[[sinks]]").unwrap_or(line);
+        let is_taken = |line: &&str| line.contains(" = ") || ["[[sinks]]", "[scripts]"].contains(line);
+        let line = line.strip_prefix("# ").filter(is_taken).unwrap_or(line);
         let takes_a_file = ["ca_file", "tls_cert", "tls_key"].iter().any(|key| line.starts_with(key));
         (!line.starts_with('#') && !takes_a_file).then(|| line.replace('…', "x"))
     });
@@ -327,6 +332,48 @@ fn the_example_with_every_line_taken_is_valid() {
         ["http", "amqp", "nats", "ndjson"]
     );
     assert_eq!(loaded.config.gateway.identify_interval, Duration::from_millis(5050));
+    assert_eq!(loaded.config.scripts.len(), 2);
+}
+
+#[test]
+fn scripts_are_commands_and_are_read_at_the_start() {
+    let text = "[scripts]\nslow = 'shards.filter(|s| s.lag > 300)'\nmany = \"\"\"\nlet a = 1;\na\n\"\"\"\n";
+    let loaded = file_with_token(text).expect("they can be read");
+    assert_eq!(loaded.config.scripts.iter().map(|script| &*script.name).collect::<Vec<_>>(), ["many", "slow"]);
+    assert!(render::print(&loaded).contains("\"slow\" = "), "{}", render::print(&loaded));
+    let bad =
+        file_with_token("[scripts]\nok = '1'\nbad = \"\"\"\nlet a = 1;\na +\n\"\"\"\n'no name' = '1'\nlist = ['1']\n");
+    let said = bad.expect_err("they cannot be read").to_string();
+    for expected in [
+        ":3: scripts.bad: the script cannot be read: line 2, column",
+        ":7: scripts.no name: the name",
+        ":8: scripts.list: a script is one text",
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn commands_by_chat_need_a_guild_an_owner_and_messages() {
+    let on = "intents = 'GUILDS,GUILD_MESSAGES'\n[chat]\nguild = '9'\nowners = ['7', '8']\n";
+    let loaded = file_with_token(on).expect("it can work");
+    assert_eq!(loaded.config.chat.listens_in().map(|guild| guild.0), Some(9));
+    assert!(
+        loaded.config.notices.iter().any(|notice| notice.contains("MESSAGE_CONTENT")),
+        "{:?}",
+        loaded.config.notices
+    );
+    for (text, expected) in [
+        ("[chat]\nguild = '9'", "chat.owners: chat.guild is set"),
+        ("[chat]\nowners = '7'", "chat.guild: chat.owners is set"),
+        ("intents = 'GUILDS'\n[chat]\nguild = '9'\nowners = '7'", "need the intent GUILD_MESSAGES"),
+        ("[chat]\nguild = '9, 10'\nowners = '7'", "one id is expected"),
+        ("[chat]\nguild = '9'\nowners = 'me'", "an id is a number"),
+    ] {
+        let said = file_with_token(text).expect_err(text).to_string();
+        assert!(said.contains(expected), "{text}: {said}");
+    }
+    assert_eq!(file_with_token("").expect("nothing is needed").config.chat.listens_in(), None);
 }
 
 /// `UPDATE_ASSETS=1 cargo test --release -p pilothouse-agent config` writes them anew.

@@ -22,6 +22,8 @@ pub enum Way {
     Exec,
     /// `POST /v1/commands`.
     Http,
+    /// A message in the developers' guild.
+    Chat,
 }
 
 /// Somebody who was let in.
@@ -53,6 +55,7 @@ impl Way {
             Self::Console => "console",
             Self::Exec => "exec",
             Self::Http => "http",
+            Self::Chat => "chat",
         }
     }
 }

@@ -18,6 +18,7 @@ use super::planning::Planned;
 use super::plans::{LIFETIME, Plans};
 use super::settings::SettingError;
 use super::{Control, text};
+use crate::eval::EvalError;
 use crate::fleet::permits::PermitInput;
 use crate::gateway::members::{MembersError, MembersRequest, Who};
 use crate::gateway::payload::PayloadError;
@@ -82,6 +83,20 @@ pub enum Refused {
     /// Nobody may identify now.
     #[error("nobody may identify now: {0}; nothing was done")]
     Held(String),
+    /// A script that does not exist.
+    #[error("no script is called {name}: {}", if .known.is_empty() { "none is configured".to_owned() } else { format!("there is {}", .known.join(", ")) })]
+    NoSuchScript {
+        /// As it was named.
+        name: String,
+        /// The scripts there are.
+        known: Vec<String>,
+    },
+    /// A script that failed; nothing was done.
+    #[error(transparent)]
+    Eval(EvalError),
+    /// Too many scripts run.
+    #[error("{0} scripts run already: try again in a second")]
+    Busy(usize),
     /// Discord would not take it.
     #[error(transparent)]
     Payload(#[from] PayloadError),
@@ -184,11 +199,6 @@ impl Control {
         if !command.is_audited() {
             return self.effect(&caller.name, &command).await.map(Answer::Said);
         }
-        if !command.changes() {
-            let entry = self.audit.entry(caller, &[command.to_string()]);
-            let work = self.effect(&caller.name, &command);
-            return self.written_down(caller, entry, work).await.map(Answer::Said);
-        }
         if let Some(key) = &manner.key {
             check_key(key)?;
         }
@@ -199,18 +209,33 @@ impl Control {
         {
             return self.ended(number).await.map(Answer::Said);
         }
-        let planned = match self.planned(vec![command]) {
-            Err(refused) if manner.yes => {
+        let mut planned = match self.wanted(caller, command).await {
+            Ok(planned) if !planned.commands.is_empty() => planned,
+            looked => {
                 let entry = self.audit.entry(caller, &[asked]);
-                return self.written_down(caller, entry, async { Err(refused) }).await.map(Answer::Said);
+                return self.written_down(caller, entry, async { Ok(looked?.said) }).await.map(Answer::Said);
             }
-            planned => planned?,
         };
-        if manner.yes {
-            let asked = Asked { line: asked, reason: manner.reason.clone() };
-            return self.carry_out(caller, &key, asked, planned.commands, progress).await.map(Answer::Said);
+        if !manner.yes {
+            return Ok(Answer::Plan(self.propose(caller, planned)));
         }
-        Ok(Answer::Plan(self.propose(caller, planned)))
+        let (asked, said) = (Asked { line: asked, reason: manner.reason.clone() }, std::mem::take(&mut planned.said));
+        let done = self.carry_out(caller, &key, asked, planned.commands, progress).await?;
+        Ok(Answer::Said(if said.is_empty() { done } else { format!("{said}\n{done}") }))
+    }
+
+    /// What a command answers without changing anything, and the plan of what it changes.
+    async fn wanted(&self, caller: &Caller, command: Command) -> Result<Planned, Refused> {
+        let (said, commands) = match &command {
+            Command::Eval { script } => self.eval(script).await?,
+            Command::Run { name: Some(name) } => self.eval(self.script(name)?).await?,
+            command if command.changes() => (String::new(), vec![command.clone()]),
+            looks => (self.effect(&caller.name, looks).await?, Vec::new()),
+        };
+        if let Some(command) = commands.iter().find(|command| caller.role < command.role()) {
+            return Err(Refused::Role(command.clone()));
+        }
+        Ok(Planned { said, ..self.planned(commands)? })
     }
 
     /// Does what the plan says that `caller` was shown. Asked again, it answers again.
@@ -237,9 +262,9 @@ impl Control {
 
     /// Keeps what was planned until it is applied.
     fn propose(&self, caller: &Caller, planned: Planned) -> Plan {
-        let Planned { commands, steps, warnings } = planned;
+        let Planned { said, commands, steps, warnings } = planned;
         let lifetime = u64::try_from(LIFETIME.as_millis()).unwrap_or(0);
-        let plan = Plan { id: new_id(), expires_at: now_ms() + lifetime, steps, warnings };
+        let plan = Plan { id: new_id(), expires_at: now_ms() + lifetime, said, steps, warnings };
         self.plans().keep(plan.id.clone(), &caller.name, commands, Instant::now());
         plan
     }
@@ -343,6 +368,10 @@ impl Control {
             Command::Log { level } => self.set(by, "log.level", level).await,
             Command::Send { shard, json } => self.send_raw(*shard, json).await,
             Command::Audit { who, since, limit } => self.look_back(who.clone(), *since, *limit).await,
+            Command::Run { name: None } => Ok(self.list_scripts()),
+            Command::Eval { .. } | Command::Run { .. } => {
+                unreachable!("scripts are evaluated where they are asked for")
+            }
         }
     }
 

@@ -181,7 +181,7 @@ fn code(refused: &Refused) -> StatusCode {
     match refused {
         Refused::Role(_) => StatusCode::FORBIDDEN,
         Refused::Unreachable { .. } | Refused::NotSent(_) | Refused::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
-        Refused::Audit(_) | Refused::Unread(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::Audit(_) | Refused::Unread(_) | Refused::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
         Refused::NoSuchPlan(_) | Refused::Forgotten(_) => StatusCode::NOT_FOUND,
         Refused::KeyTaken(_) | Refused::Before(_) => StatusCode::CONFLICT,
         Refused::Fault => StatusCode::INTERNAL_SERVER_ERROR,

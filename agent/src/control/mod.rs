@@ -8,6 +8,7 @@ mod access;
 pub mod audit;
 mod bot;
 mod caller;
+pub mod chat;
 mod discord;
 mod dispatch;
 mod door;
@@ -19,6 +20,7 @@ mod link;
 mod planning;
 mod plans;
 mod private;
+mod scripts;
 mod settings;
 mod sinks;
 mod stream;
@@ -47,6 +49,7 @@ use self::audit::Audit;
 use self::door::{Door, Peer};
 use self::jobs::Jobs;
 use self::plans::Plans;
+use self::scripts::Scripts;
 use self::settings::Settings;
 use self::token::Token;
 use crate::config::{Loaded, Secrets, Sources};
@@ -96,6 +99,7 @@ pub struct Control {
     settings: Settings,
     jobs: Jobs,
     plans: Mutex<Plans>,
+    scripts: Scripts,
 }
 
 impl Control {
@@ -111,6 +115,7 @@ impl Control {
             audit: Audit::new(&config.data_dir, config.control.audit_keep, Arc::clone(&secrets)),
             secrets,
             identify_interval: config.gateway.identify_interval,
+            scripts: Scripts::new(config.scripts.clone()),
             snapshots,
             shards,
             permits,

@@ -15,6 +15,8 @@ const RESUME_MS: u64 = 1;
 /// Commands that can be done as they stand, and what to say of them.
 #[derive(Debug, Default)]
 pub(super) struct Planned {
+    /// What was answered before anything is done: a script's value.
+    pub(super) said: String,
     /// In order, with their shards by number.
     pub(super) commands: Vec<Command>,
     /// What each would do.

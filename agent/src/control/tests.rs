@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::dispatch::{Answer, Manner};
 use super::*;
-use crate::config::{Config, Secret};
+use crate::config::{Config, Script, Secret};
 use crate::fleet::placement::Placement;
 use crate::gateway::commands::Standing;
 use crate::gateway::kind::EventKind;
@@ -245,6 +245,8 @@ fn stored(snapshots: Snapshots, shards: Shards, folder: &Path) -> Arc<Control> {
     let (name, fleet, data_dir) = ("eu-1".to_owned(), "prod".to_owned(), folder.to_owned());
     let mut config = Config { name, fleet, data_dir, ..Config::new("bot-token") };
     config.authorization = Some(Secret::new("bot-key"));
+    let script = |name: &str, text: &str| Script { name: name.into(), text: text.into() };
+    config.scripts = vec![script("one", "shards[1].restart()"), script("raw", "command(`send 0 {\"op\":4}`)")];
     config.stages.drop = [EventKind::of(b"TYPING_START")].into_iter().collect();
     let loaded = Loaded { config, origins: Default::default() };
     let reach = Reach { snapshots, shards, permits: permits(), dead_letters: Vec::new(), spool: None, store, jobs };
@@ -311,6 +313,37 @@ async fn each_role_may_do_what_it_may() {
     }
     assert_eq!(noted(&control, &told).await.len(), 6, "a viewer reached a worker");
     assert_eq!(told.sent.lock().expect("no panic").len(), 13, "one without the role reached Discord");
+}
+
+#[tokio::test]
+async fn scripts_are_an_admins_and_what_they_ask_for_is_done_in_order() {
+    let (control, told, _data) = control(4);
+    let run = async |role, line: &str| run(&control, role, line).await.map_err(|refused| refused.to_string());
+    assert_eq!(run(Role::Admin, "eval `${1 + 1} bot-token`").await, Ok("2 [secret]".into()));
+    assert_eq!(run(Role::Admin, "eval ()").await, Ok("()".into()));
+    assert!(run(Role::Operator, "eval 1").await.is_err_and(|said| said.contains("an admin's token")));
+    let done = run(Role::Admin, "eval shards[3].close(4000); shards.filter(|s| s.id < 2).restart(); \"two\"").await;
+    let lines = "two\nclosing shard 3 with 4000: it reconnects\nrestarting 2 shards: they resume their sessions";
+    assert_eq!(done.as_deref(), Ok(lines));
+    assert!(run(Role::Operator, "run one").await.is_ok());
+    assert_eq!(
+        run(Role::Viewer, "run").await,
+        Ok("one: shards[1].restart()\nraw: command(`send 0 {\"op\":4}`)".into())
+    );
+    // What cannot be done as a whole is not begun.
+    let refused = run(Role::Admin, "eval shards[0].restart(); gateway.restart_identify()").await;
+    assert!(refused.as_ref().is_err_and(|said| said.starts_with("this takes 4")), "{refused:?}");
+    let noted = noted(&control, &told).await;
+    assert_eq!(noted.iter().map(|(shard, _)| *shard).collect::<Vec<_>>(), [3, 0, 1, 1]);
+    for (role, line, expected) in [
+        (Role::Operator, "run one two", "unexpected"),
+        (Role::Operator, "run two", "no script is called two: there is one, raw"),
+        (Role::Operator, "run raw", "takes an admin's token"),
+        (Role::Admin, "eval bot_token", "line 1, column 1: nothing is called bot_token"),
+    ] {
+        let said = run(role, line).await;
+        assert!(said.as_ref().is_err_and(|said| said.contains(expected)), "{line}: {said:?}");
+    }
 }
 
 #[tokio::test]

@@ -21,14 +21,14 @@ impl Token {
         Self(Secret::new(text))
     }
 
+    /// The token itself, for what hides it.
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.0
+    }
+
     /// Whether `shown` is this token, in a time that does not tell how much of it was right.
     pub(super) fn matches(&self, shown: &[u8]) -> bool {
         equal(self.0.expose().as_bytes(), shown)
-    }
-
-    /// The text itself.
-    pub(super) fn secret(&self) -> &Secret {
-        &self.0
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::connection::{Buffers, READ_SIZE};
 use super::desk::Desk;
+use super::ear::Ear;
 use super::handle::ShardCommand;
 use crate::config::Config;
 use crate::fleet::permits::PermitInput;
@@ -41,6 +42,8 @@ pub struct Context {
     pub sinks: Vec<Box<dyn Sink>>,
     /// What is done to events before.
     pub stages: RefCell<Stages>,
+    /// Listens to one of its shards for commands by chat.
+    pub ear: Option<Ear>,
     /// What the lanes confirm.
     pub progress: Rc<Progress>,
     /// Dispatches by [`EventKind::index`].

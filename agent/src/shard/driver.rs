@@ -15,6 +15,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use super::connection::{Buffers, Connection, Dispatch, Item};
 use super::context::{Context, Shard, ToShard};
+use super::ear::Ear;
 use super::inflate::Inflater;
 use super::socket::{ConnectError, Socket, connect};
 use super::staged;
@@ -220,6 +221,9 @@ impl Driver {
 
     /// One allocation holds all payloads of a turn; each event is a slice of it.
     fn deliver(&mut self, lane: &Rc<Lane>, buffers: &mut Buffers, now: Instant) {
+        if let Some(ear) = self.context.ear.as_ref().filter(|ear| ear.shard == self.shard.id) {
+            self.listen(ear, &buffers.payloads, now);
+        }
         let sinks = &self.context.sinks;
         if !self.context.stages.borrow().are_idle() {
             staged::take(&self.shard, &self.context, lane, &mut self.dispatches, buffers, now);
@@ -245,6 +249,13 @@ impl Driver {
         buffers.events.extend(events);
         sinks.iter().for_each(|sink| sink.push(&buffers.events));
         buffers.events.clear();
+    }
+
+    fn listen(&self, ear: &Ear, payloads: &[u8], now: Instant) {
+        let bot = self.shard.machine.borrow().session().map_or(0, |session| session.user);
+        for Dispatch { kind, payload, .. } in &self.dispatches {
+            ear.hear(*kind, &payloads[payload.clone()], bot, unix_ms(now));
+        }
     }
 
     fn count(&self, raw: usize, size: usize, now: Instant) {

@@ -8,6 +8,7 @@ pub mod connection;
 pub mod context;
 pub mod desk;
 pub mod driver;
+pub mod ear;
 pub mod handle;
 pub mod inflate;
 pub mod row;

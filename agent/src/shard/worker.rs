@@ -18,6 +18,7 @@ use super::connection::Buffers;
 use super::context::{Context, Outbox, Pace, Shard, ToShard};
 use super::desk::Desk;
 use super::driver::Driver;
+use super::ear::Ear;
 use super::handle::ToWorker;
 use super::row;
 use crate::config::StagesConfig;
@@ -53,6 +54,8 @@ pub struct Plan {
     pub stages: StagesConfig,
     /// Makes this worker's instances of the sinks, on its thread.
     pub sinks: SinkFactory,
+    /// Listens to one of its shards for commands by chat, if any of them has the guild.
+    pub ear: Option<Ear>,
     /// TLS of every connection.
     pub tls: Arc<rustls::ClientConfig>,
     /// Unconfirmed events of a session at which its socket is held.
@@ -111,7 +114,7 @@ pub fn spawn(plan: Plan) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
 }
 
 async fn work(plan: Plan) -> anyhow::Result<()> {
-    let Plan { agent, seat, shards, generation, stages, sinks, tls, max_unconfirmed, .. } = plan;
+    let Plan { agent, seat, shards, generation, stages, sinks, ear, tls, max_unconfirmed, .. } = plan;
     let (inbox, permits, samples, store) = (plan.inbox, plan.permits, plan.samples, plan.store);
     let now = Instant::now();
     let context = Rc::new(Context {
@@ -121,6 +124,7 @@ async fn work(plan: Plan) -> anyhow::Result<()> {
         buffers: RefCell::new(Buffers::default()),
         sinks: sinks(&seat)?,
         stages: RefCell::new(Stages::new(&stages)),
+        ear,
         progress: Progress::new(),
         kinds: RefCell::new(vec![0; EventKind::NAMES.len()]),
         tls,

@@ -45,7 +45,8 @@ fn ticks() -> Option<u64> {
     Some(user + system)
 }
 
-fn resident() -> Option<u64> {
+/// Resident memory, bytes; none where there is no `/proc`.
+pub(crate) fn resident() -> Option<u64> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
     Some(pages * PAGE)

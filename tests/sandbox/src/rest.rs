@@ -1,5 +1,6 @@
 //! Discord's REST as far as a gateway needs it, under any version prefix, and the sandbox's own controls.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -17,10 +18,17 @@ use crate::fault::Fault;
 use crate::hub::Hub;
 use crate::traffic::APPLICATION_ID;
 
-/// The scripted answer to the next requests.
+/// Messages that one channel takes in a window; Discord tells its limits only in answers, and this is what it tells.
+const MESSAGES: u32 = 5;
+const WINDOW_US: u64 = 5_000_000;
+/// Letters of a message (Discord, "Create Message").
+const LONGEST_MESSAGE: usize = 2_000;
+
+/// The scripted answer to the next requests, and what channels took in their present windows.
 #[derive(Debug, Default)]
 pub(crate) struct RestFaults {
     next: Option<(StatusCode, u32, Option<u32>)>,
+    windows: BTreeMap<String, (u64, u32)>,
 }
 
 impl RestFaults {
@@ -28,6 +36,19 @@ impl RestFaults {
     pub(crate) fn set(&mut self, status: u16, times: u32, retry_after: Option<u32>) {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         self.next = (times > 0).then_some((status, times, retry_after));
+    }
+
+    /// Takes a message, or tells how many seconds to wait for that.
+    fn message(&mut self, channel: &str, now_us: u64) -> Result<(), f64> {
+        let window = self.windows.entry(channel.to_owned()).or_insert((now_us, 0));
+        if now_us >= window.0 + WINDOW_US {
+            *window = (now_us, 0);
+        }
+        if window.1 == MESSAGES {
+            return Err((window.0 + WINDOW_US - now_us) as f64 / 1e6);
+        }
+        window.1 += 1;
+        Ok(())
     }
 
     fn take(&mut self) -> Option<(StatusCode, Option<u32>)> {
@@ -124,6 +145,15 @@ impl Rest {
         let Ok(mut message) = serde_json::from_slice::<Value>(body) else {
             return error(StatusCode::BAD_REQUEST, 50109, "The request body contains invalid JSON.");
         };
+        let content = message["content"].as_str().unwrap_or_default();
+        if content.is_empty() || content.encode_utf16().count() > LONGEST_MESSAGE {
+            return error(StatusCode::BAD_REQUEST, 50035, "Invalid Form Body");
+        }
+        if let Err(seconds) = self.hub.rest().message(channel, self.hub.clock.now_us()) {
+            let body = json!({"message": "You are being rate limited.", "retry_after": seconds, "global": false});
+            let wait = [(RETRY_AFTER, format!("{:.0}", seconds.ceil()))];
+            return (StatusCode::TOO_MANY_REQUESTS, wait, Json(body)).into_response();
+        }
         message["channel_id"] = json!(channel);
         self.hub.state().posted(message.to_string());
         message["id"] = json!("1");

@@ -9,7 +9,7 @@ use crate::control::tokens::Tokens;
 use crate::telemetry::clock::wall_ms;
 
 /// A line of every command, with the least role that may.
-const LINES: [(&str, Role); 28] = [
+const LINES: [(&str, Role); 31] = [
     ("status", Role::Viewer),
     ("shards *", Role::Viewer),
     ("explain 3", Role::Viewer),
@@ -37,6 +37,9 @@ const LINES: [(&str, Role); 28] = [
     ("set gateway.reserve_percent 6", Role::Operator),
     ("log info", Role::Operator),
     ("audit", Role::Operator),
+    ("run", Role::Viewer),
+    ("run one", Role::Operator),
+    ("eval 1", Role::Admin),
     ("send 3 {\"op\":4}", Role::Admin),
 ];
 

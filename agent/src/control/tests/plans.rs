@@ -196,3 +196,26 @@ async fn settings_are_told_changed_and_said_how_to_keep() {
     let wrong = run("set stages.drop \"\"").await.expect_err("drop is on").to_string();
     assert!(wrong.contains("names no event type") && wrong.contains("nothing was changed"), "{wrong}");
 }
+
+/// A script runs once, against what was seen then; applying does what it asked for.
+#[tokio::test]
+async fn what_a_script_asks_for_is_one_plan() {
+    let (control, told, _data) = control(64);
+    let line = "eval shards[3].restart(); shards[4].close(4000); shards.len()";
+    let admin = caller(Role::Admin);
+    let answer = control.ask(&admin, line, &Manner::default(), None).await;
+    let Ok(Answer::Plan(plan)) = answer else { panic!("{answer:?}") };
+    assert_eq!((&*plan.said, plan.steps.len()), ("64", 2));
+    assert_eq!(noted(&control, &told).await, []);
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&steps);
+    let progress = Box::new(move |done, of| seen.lock().expect("no panic").push((done, of)));
+    let done = control.apply(&admin, &plan.id, None, Some(progress)).await.expect("it is done");
+    assert_eq!(done.lines().count(), 2, "{done}");
+    assert_eq!(*steps.lock().expect("no panic"), [(1, 2), (2, 2)]);
+    assert_eq!(noted(&control, &told).await.len(), 2);
+    let lowered = control.ask(&admin, line, &Manner::default(), None).await;
+    let Ok(Answer::Plan(plan)) = lowered else { panic!("{lowered:?}") };
+    let refused = control.apply(&caller(Role::Viewer), &plan.id, None, None).await;
+    assert!(matches!(refused, Err(Refused::Role(_))), "{refused:?}");
+}

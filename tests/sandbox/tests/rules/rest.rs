@@ -54,6 +54,12 @@ async fn messages_are_kept_and_controls_work_by_http() {
     let rest = sandbox.rest_url();
     assert_eq!(post(format!("{rest}/api/v10/channels/5/messages"), json!({"content": "hi"})).await, 200);
     assert!(sandbox.status().messages[0].contains("\"hi\""));
+    let channel = |id: u32| format!("{rest}/v10/channels/{id}/messages");
+    assert_eq!(post(channel(6), json!({"content": "x".repeat(2_001)})).await, 400);
+    for (of, status) in [(6, 200), (6, 200), (6, 200), (6, 200), (6, 200), (6, 429), (7, 200)] {
+        assert_eq!(post(channel(of), json!({"content": "again"})).await, status);
+    }
+    assert_eq!(sandbox.status().messages.len(), 7);
     let mut gateway = Client::ready(&sandbox, 0, 1).await;
     assert_eq!(post(format!("{rest}/sandbox/fault"), json!({"kind": "reconnect", "shards": [0]})).await, 204);
     gateway.until_op(7).await;
