@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::ids::GuildId;
 use crate::selector::Selector;
 use crate::stage::StageName;
+use crate::stream::{LogLevel, TailTerm};
 use crate::wire::Role;
 
 /// A command, parsed and valid in itself; whether its shards exist is the agent's to say.
@@ -115,6 +116,18 @@ pub enum Command {
         stage: StageName,
         /// on or off
         switch: Switch,
+    },
+    /// Watch events as they come, a sample of them where there are many
+    Tail {
+        /// Which events: types (MESSAGE_CREATE), guild=ID, shards=SELECTOR; all of them without it
+        #[arg(value_name = "TYPE|guild=ID|shards=SELECTOR")]
+        which: Vec<TailTerm>,
+    },
+    /// Watch the agent's log, as far as log.level lets it write
+    Logs {
+        /// Lines of this level and graver ones
+        #[arg(default_value = "info")]
+        level: LogLevel,
     },
     /// Send any payload on a shard: a JSON object to the end of the line
     Send {
@@ -257,7 +270,7 @@ impl Command {
             Self::Restart { .. } | Self::Close { .. } | Self::Presence { .. } | Self::Voice(_) => true,
             Self::Identify(_) | Self::Send { .. } | Self::Sink { .. } | Self::Stage { .. } => true,
             Self::Dead { what, .. } => *what != Letters::List,
-            Self::Status | Self::Shards { .. } | Self::Explain { .. } => false,
+            Self::Status | Self::Shards { .. } | Self::Explain { .. } | Self::Tail { .. } | Self::Logs { .. } => false,
             // They ask Discord, and the bot gets the answers.
             Self::Soundboard { .. } | Self::ChannelInfo { .. } | Self::Members { .. } => false,
         }
@@ -267,6 +280,7 @@ impl Command {
     pub fn role(&self) -> Role {
         match self {
             Self::Status | Self::Shards { .. } | Self::Explain { .. } => Role::Viewer,
+            Self::Tail { .. } | Self::Logs { .. } => Role::Viewer,
             Self::Dead { what: Letters::List, .. } => Role::Viewer,
             Self::Send { .. } => Role::Admin,
             _ => Role::Operator,
@@ -324,6 +338,11 @@ impl fmt::Display for Command {
                 write!(out, "{users}{}", flag(*presences, " --presences"))
             }
             Self::Stage { stage, switch } => write!(out, "stage {stage} {}", name(*switch)),
+            Self::Tail { which } => {
+                out.write_str("tail")?;
+                which.iter().try_for_each(|term| write!(out, " {term}"))
+            }
+            Self::Logs { level } => write!(out, "logs {level}"),
             Self::Send { shard, json } => write!(out, "send {shard} {json}"),
         }
     }
@@ -444,6 +463,9 @@ mod tests {
             "sink \"bot-2\" drain",
             "dead http list",
             "dead http resend",
+            "tail",
+            "tail MESSAGE_CREATE READY guild=7 shards=0-3,state=fatal",
+            "logs warn",
             "send 3 {\"op\": 43, \"d\": {\"guild_id\": \"it's 7\"}}",
         ] {
             assert_eq!(Command::parse(line).expect(line).to_string(), line);
@@ -477,6 +499,8 @@ mod tests {
         assert!(refused("stage drop maybe").contains("off"), "{}", refused("stage drop maybe"));
         assert!(refused("voice").contains("leave"), "{}", refused("voice"));
         assert!(refused("soundboard").contains("GUILD"));
+        assert!(refused("tail MESSAGES").contains("MESSAGE_CREATE"), "{}", refused("tail MESSAGES"));
+        assert!(refused("logs loud").contains("debug"));
     }
 
     #[test]

@@ -60,6 +60,9 @@ pub enum Refused {
     /// Nobody may identify now.
     #[error("nobody may identify now: {0}; nothing was done")]
     Held(String),
+    /// Its answer would never end.
+    #[error("{0} goes on for ever: the console shows it, `pilothouse {0}` writes it out")]
+    Endless(&'static str),
     /// Discord would not take it.
     #[error(transparent)]
     Payload(#[from] PayloadError),
@@ -119,6 +122,8 @@ impl Control {
                 self.members(MembersRequest { guild: *guild, who, presences: *presences }).await
             }
             Command::Stage { stage, switch } => self.stage(*stage, *switch == Switch::On).await,
+            Command::Tail { .. } => Err(Refused::Endless("tail")),
+            Command::Logs { .. } => Err(Refused::Endless("logs")),
             Command::Send { shard, json } => self.send_raw(*shard, json).await,
         }
     }

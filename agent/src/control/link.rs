@@ -15,11 +15,14 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use super::Control;
 use super::feed::Feed;
 use super::http::Server;
+use super::streams::Streams;
 use crate::telemetry::snapshot::Snapshots;
 
 /// For the hello, and for each frame to be taken.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PING: Duration = Duration::from_secs(10);
+/// Between frames of what is watched as it happens.
+const STREAM: Duration = Duration::from_millis(100);
 /// A console that answers none of so many pings is gone.
 const UNANSWERED: u32 = 3;
 /// For a worker to describe a shard.
@@ -42,6 +45,7 @@ enum Turn {
     Heard(Option<Result<Message, axum::Error>>),
     Snapshot(bool),
     Answer(FromAgent),
+    Stream,
     Ping,
 }
 
@@ -70,6 +74,8 @@ struct Console<'a> {
     role: Role,
     snapshots: Snapshots,
     feed: Feed,
+    streams: Streams,
+    stream: Interval,
     ping: Interval,
     unanswered: u32,
     /// Commands that wait for Discord, while everything else goes on.
@@ -78,11 +84,10 @@ struct Console<'a> {
 
 impl<'a> Console<'a> {
     fn new(socket: &'a mut WebSocket, control: &'a Control, role: Role) -> Self {
-        let mut ping = interval(PING);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (ping, stream) = (every(PING), every(STREAM));
         let snapshots = control.snapshots.clone();
-        let long = FuturesUnordered::new();
-        Self { socket, control, role, snapshots, feed: Feed::default(), ping, unanswered: 0, long }
+        let (feed, streams, long) = (Feed::default(), Streams::default(), FuturesUnordered::new());
+        Self { socket, control, role, snapshots, feed, streams, stream, ping, unanswered: 0, long }
     }
 
     async fn talk(&mut self) -> End {
@@ -105,6 +110,7 @@ impl<'a> Console<'a> {
             Some(answer) = self.long.next(), if !self.long.is_empty() => Turn::Answer(answer),
             changed = self.snapshots.changed() => Turn::Snapshot(changed.is_ok()),
             _ = self.ping.tick() => Turn::Ping,
+            _ = self.stream.tick(), if self.streams.are_open() => Turn::Stream,
         }
     }
 
@@ -115,6 +121,7 @@ impl<'a> Console<'a> {
             Turn::Snapshot(true) => self.tell().await,
             Turn::Snapshot(false) => Err(bye("the agent is shutting down", true)),
             Turn::Answer(answer) => self.send(&answer).await,
+            Turn::Stream => self.stream().await,
             Turn::Ping if self.unanswered == UNANSWERED => Err(End::Gone),
             Turn::Ping => {
                 self.unanswered += 1;
@@ -157,7 +164,9 @@ impl<'a> Console<'a> {
         match frame {
             ToAgent::Hello { .. } => Ok(()),
             ToAgent::Subscribe(wants) => {
-                self.feed.subscribe(wants);
+                let understood = self.streams.subscribe(&wants, self.control, self.role).await;
+                let understood = understood.and_then(|()| self.feed.subscribe(wants));
+                understood.map_err(|wrong| bye(&format!("a subscription cannot be read: {wrong}"), false))?;
                 self.tell().await
             }
             ToAgent::Command { id, line } => {
@@ -183,10 +192,25 @@ impl<'a> Console<'a> {
         if let Some(frame) = self.feed.map(&snapshot, now) {
             self.send(&frame).await?;
         }
+        if let Some(frame) = self.feed.count(&snapshot, now) {
+            self.send(&frame).await?;
+        }
         if let Some(shard) = self.feed.detail(now) {
             self.describe(shard).await?;
         }
-        for frame in self.feed.shards(&snapshot, now) {
+        for frame in self.feed.page(&snapshot, now) {
+            self.send(&frame).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells what was watched since the last time.
+    async fn stream(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if let Some(frame) = self.streams.tail(now) {
+            self.send(&frame).await?;
+        }
+        if let Some(frame) = self.streams.logs(now) {
             self.send(&frame).await?;
         }
         Ok(())
@@ -212,6 +236,12 @@ impl<'a> Console<'a> {
             _ => Err(End::Gone),
         }
     }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 async fn answer(control: &Control, role: Role, id: u64, line: String) -> FromAgent {

@@ -12,6 +12,7 @@ mod feed;
 mod http;
 mod link;
 mod sinks;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod text;

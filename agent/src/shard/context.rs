@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::connection::{Buffers, READ_SIZE};
 use super::desk::Desk;
 use super::handle::ShardCommand;
+use super::tails::Tails;
 use crate::fleet::permits::PermitInput;
 use crate::gateway::commands::Outgoing;
 use crate::gateway::kind::EventKind;
@@ -40,6 +41,8 @@ pub struct Context {
     pub sinks: Vec<Box<dyn Sink>>,
     /// What is done to events before.
     pub stages: RefCell<Stages>,
+    /// Who watches events.
+    pub tails: Tails,
     /// What the lanes confirm.
     pub progress: Rc<Progress>,
     /// Dispatches by [`EventKind::index`].

@@ -7,6 +7,7 @@ use pilothouse_shared::stage::StageName;
 use tokio::sync::{mpsc, oneshot};
 
 use super::desk::MembersResult;
+use super::tails::EventTap;
 use crate::fleet::placement::Placement;
 use crate::gateway::commands::Standing;
 use crate::gateway::members::MembersRequest;
@@ -42,6 +43,8 @@ pub enum ToWorker {
     Stage(StageName, bool),
     /// Describe one of its shards.
     Detail(u32, oneshot::Sender<ShardDetail>),
+    /// Somebody watches its events.
+    Tail(EventTap),
     /// For its instance of the sink of this name.
     Sink(Arc<str>, SinkOrder),
     /// Deliver these dead letters of the sink of this name again; answered when they are safe.
@@ -131,6 +134,17 @@ impl Shards {
     pub async fn stage(&self, name: StageName, on: bool) -> Result<(), Gone> {
         for worker in self.workers.iter() {
             worker.send(ToWorker::Stage(name, on)).await.map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+
+    /// Shows the events of every worker to a console.
+    ///
+    /// # Errors
+    /// [`Gone`] while shutting down.
+    pub async fn tail(&self, tap: EventTap) -> Result<(), Gone> {
+        for worker in self.workers.iter() {
+            worker.send(ToWorker::Tail(tap.clone())).await.map_err(|_| Gone)?;
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ use super::desk::Desk;
 use super::driver::Driver;
 use super::handle::ToWorker;
 use super::row;
+use super::tails::Tails;
 use crate::config::StagesConfig;
 use crate::fleet::permits::PermitInput;
 use crate::gateway::guilds::Guilds;
@@ -121,6 +122,7 @@ async fn work(plan: Plan) -> anyhow::Result<()> {
         buffers: RefCell::new(Buffers::default()),
         sinks: sinks(&seat)?,
         stages: RefCell::new(Stages::new(&stages)),
+        tails: Tails::default(),
         progress: Progress::new(),
         kinds: RefCell::new(vec![0; EventKind::NAMES.len()]),
         tls,
@@ -262,6 +264,7 @@ async fn sample(context: Rc<Context>, shards: Rc<[Rc<Shard>]>, samples: mpsc::Se
     loop {
         tick.tick().await;
         let now = Instant::now();
+        context.tails.sweep();
         let rows = shards.iter().zip(&mut before).map(|(shard, before)| {
             let events = shard.tally.borrow().events;
             shard.rate.set(u32::try_from(events - before[0]).unwrap_or(u32::MAX));
@@ -316,6 +319,7 @@ async fn answer(mut inbox: mpsc::Receiver<ToWorker>, shards: &[Rc<Shard>], conte
                     context.desk.ask(shard, request, asker, Instant::now());
                 }
             }
+            ToWorker::Tail(tap) => context.tails.add(tap),
             ToWorker::Stage(name, on) => context.stages.borrow_mut().set(name, on),
             ToWorker::Detail(id, answer) => {
                 if let Some(shard) = find(id) {
