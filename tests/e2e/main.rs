@@ -1,5 +1,6 @@
 //! End to end: the agent against the sandbox through real sockets, with faults; the sandbox's verdict decides.
 
+mod clients;
 mod commands;
 mod delivery;
 mod disk;
