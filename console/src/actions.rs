@@ -12,6 +12,8 @@ pub enum Action {
     Help,
     Overview,
     Shards,
+    Events,
+    Logs,
     Up,
     Back,
     Forward,
@@ -40,6 +42,10 @@ pub enum Action {
     SortPrevious,
     SortReverse,
     Restart,
+    Pause,
+    Payloads,
+    MoreLogs,
+    LessLogs,
 }
 
 /// Where an action exists.
@@ -57,6 +63,12 @@ pub enum Scope {
     Map,
     /// On the table.
     Table,
+    /// On events and logs.
+    Streams,
+    /// On events.
+    Events,
+    /// On logs.
+    Logs,
     /// Where a shard is chosen.
     Chosen,
     /// Where left and right mean something.
@@ -108,6 +120,8 @@ use Key::{Char, Ctrl};
 pub const ACTIONS: &[Entry] = &[
     look(Action::Overview, &[Char('1')], Scope::Anywhere, 1, "overview", "totals, rates, budget, sinks, findings"),
     look(Action::Shards, &[Char('2')], Scope::Anywhere, 2, "shards", "all shards, as map or table"),
+    look(Action::Events, &[Char('4')], Scope::Anywhere, 11, "events", "events as they come; :tail chooses which"),
+    look(Action::Logs, &[Char('8')], Scope::Anywhere, 11, "logs", "the agent's log as it is written"),
     look(Action::Open, &[Key::Enter], Scope::Openable, 3, "open", "show what is chosen in depth"),
     look(Action::ToggleTable, &[Char('v')], Scope::Shards, 4, "table", "change between map and table"),
     look(Action::NextBad, &[Char('n')], Scope::Chosen, 5, "next", "next shard that is not active"),
@@ -135,6 +149,31 @@ pub const ACTIONS: &[Entry] = &[
         risk: Risk::Changes,
         hint: 10,
     },
+    look(
+        Action::Pause,
+        &[Char(' ')],
+        Scope::Streams,
+        3,
+        "pause",
+        "hold the lines where they are, or follow the newest",
+    ),
+    look(
+        Action::Payloads,
+        &[Char('p')],
+        Scope::Events,
+        4,
+        "payloads",
+        "show what is in the events, or hide it (operator)",
+    ),
+    look(
+        Action::MoreLogs,
+        &[Char('+'), Char('=')],
+        Scope::Logs,
+        4,
+        "more",
+        "lines of one level more, as far as log.level",
+    ),
+    look(Action::LessLogs, &[Char('-')], Scope::Logs, 5, "less", "lines of one level less"),
     look(Action::MoveUp, &[Key::Up, Char('k')], Scope::Lists, 0, "up", "up"),
     look(Action::MoveDown, &[Key::Down, Char('j')], Scope::Lists, 0, "down", "down"),
     look(Action::MoveLeft, &[Key::Left, Char('h')], Scope::Sideways, 0, "left", "left on the map; the shard before"),
@@ -169,11 +208,14 @@ impl Scope {
         let (shards, table) = (screen == Screen::Shards, model.shards.table);
         match self {
             Self::Anywhere | Self::Lists => true,
-            Self::Openable => !matches!(screen, Screen::Shard(_)),
+            Self::Openable => matches!(screen, Screen::Overview | Screen::Shards),
             Self::Shards => shards,
             Self::Map => shards && !table,
             Self::Table => shards && table,
-            Self::Chosen => screen != Screen::Overview,
+            Self::Streams => matches!(screen, Screen::Events | Screen::Logs),
+            Self::Events => screen == Screen::Events,
+            Self::Logs => screen == Screen::Logs,
+            Self::Chosen => matches!(screen, Screen::Shards | Screen::Shard(_)),
             Self::Sideways => matches!(screen, Screen::Shard(_)) || (shards && !table),
         }
     }
@@ -186,6 +228,7 @@ impl Scope {
             Self::Openable | Self::Shards => "Overview and shards",
             Self::Map => "Map",
             Self::Table => "Table",
+            Self::Streams | Self::Events | Self::Logs => "Events and logs",
             Self::Chosen => "With a shard chosen",
         }
     }
@@ -196,6 +239,7 @@ impl Entry {
     pub fn available(&self, model: &Model) -> bool {
         let possible = match self.action {
             Action::Reconnect => matches!(model.link, Link::Down { .. }),
+            Action::Payloads => model.may_change(),
             Action::Open if model.nav.screen() == Screen::Overview => !findings_are_empty(model),
             _ => self.risk == Risk::Looks || model.may_change(),
         };
@@ -220,6 +264,7 @@ pub fn by_name(name: &str) -> Option<&'static Entry> {
 /// A key in words.
 pub fn key_name(key: Key) -> String {
     match key {
+        Char(' ') => "Space".into(),
         Char(letter) => letter.to_string(),
         Ctrl(letter) => format!("Ctrl-{}", letter.to_ascii_uppercase()),
         Key::PageUp => "PgUp".into(),
@@ -235,11 +280,13 @@ mod tests {
 
     fn places() -> Vec<Model> {
         let model = Model::new(Setup::default(), (80, 24), Look::Dark);
-        let mut places = vec![model.clone(); 4];
+        let mut places = vec![model.clone(); 6];
         places[1].nav.go(Screen::Shards);
         places[2].nav.go(Screen::Shards);
         places[2].shards.table = true;
         places[3].nav.go(Screen::Shard(3));
+        places[4].nav.go(Screen::Events);
+        places[5].nav.go(Screen::Logs);
         places
     }
 

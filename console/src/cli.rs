@@ -9,10 +9,12 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use pilothouse_shared::command::Command;
 use pilothouse_shared::selector::Selector;
+use pilothouse_shared::stream::{LogLevel, Tail, TailTerm};
 use pilothouse_shared::{paths, wire};
 
 use crate::address::{Address, Token};
 use crate::app;
+use crate::follow::{self, Stream};
 use crate::link::Peer;
 use crate::model::Look;
 use crate::plain::{self, Failure, Output, Question, Told};
@@ -115,6 +117,33 @@ pub enum Ask {
         #[arg(long, short, value_enum, default_value_t)]
         output: Output,
     },
+    /// Watch events as they come, a sample of them where there are many
+    Tail {
+        /// Which: types (MESSAGE_CREATE), guild=ID, shards=SELECTOR; all of them without it
+        #[arg(value_name = "TYPE|guild=ID|shards=SELECTOR")]
+        which: Vec<TailTerm>,
+        /// With the first bytes of their payloads (role operator)
+        #[arg(long)]
+        payloads: bool,
+        /// End after so many
+        #[arg(long)]
+        limit: Option<u64>,
+        /// How to write them
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Watch the agent's log
+    Logs {
+        /// Lines of this level and graver ones
+        #[arg(default_value = "info")]
+        level: LogLevel,
+        /// End after so many
+        #[arg(long)]
+        limit: Option<u64>,
+        /// How to write them
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
     /// Watch a bot run, without one: stand-in Discord, agent, small bot and console in one process
     #[cfg(feature = "demo")]
     Demo(crate::demo::Demo),
@@ -155,6 +184,10 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
     let peer = peer(cli)?;
     let question = cli.ask.as_ref().and_then(|ask| question(ask).transpose()).transpose()?;
     let runtime = runtime()?;
+    if let Some((stream, output, limit)) = cli.ask.as_ref().and_then(stream) {
+        let followed = runtime.block_on(follow::run(&peer, &stream, output, limit));
+        return Ok(outcome(followed.map(|()| Told::Done)));
+    }
     if let Some((question, output)) = question {
         let told = runtime.block_on(plain::run(&peer, &question, output));
         return Ok(match (told, &cli.ask) {
@@ -235,8 +268,19 @@ fn question(ask: &Ask) -> anyhow::Result<Option<(Question, Output)>> {
         }
         #[cfg(feature = "demo")]
         Ask::Demo(_) => None,
-        Ask::DebugPanic => None,
+        Ask::Tail { .. } | Ask::Logs { .. } | Ask::DebugPanic => None,
     })
+}
+
+fn stream(ask: &Ask) -> Option<(Stream, Output, Option<u64>)> {
+    match ask {
+        Ask::Tail { which, payloads, limit, output } => {
+            let tail = Tail { payloads: *payloads, ..Tail::of(which) };
+            Some((Stream::Tail(tail), *output, *limit))
+        }
+        Ask::Logs { level, limit, output } => Some((Stream::Logs(*level), *output, *limit)),
+        _ => None,
+    }
 }
 
 fn outcome(answer: Result<Told, Failure>) -> ExitCode {

@@ -13,6 +13,7 @@ use anyhow::Context;
 use clap::Args;
 use pilothouse_agent::agent;
 use pilothouse_agent::config::{Config, HttpConfig, ShardCount, SinkConfig};
+use pilothouse_agent::telemetry::logs;
 use pilothouse_sandbox::{Fault, FaultKind, Rate, Sandbox, SandboxConfig, Verdict};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -76,6 +77,7 @@ impl Stage {
     async fn set(demo: &Demo) -> anyhow::Result<Self> {
         let data = Folder::create().context("the demo's temporary folder")?;
         keep_panics_off_the_terminal(data.0.join("panics.txt"));
+        logs::start_for_consoles("info")?;
         let sandbox = Arc::new(Sandbox::start(sandbox_config(demo)).await.context("the stand-in Discord")?);
         let listen = free_address().context("a port for the agent")?;
         let (stop, stopped) = oneshot::channel::<()>();

@@ -3,7 +3,8 @@
 //! Pure are [`message`], [`model`], [`update`], [`actions`] and [`mod@format`]: what happened goes in, what to do
 //! comes out.
 //! [`view`], [`widget`] and [`theme`] draw a model; [`app`] is the one loop around both, [`screen`], [`input`],
-//! [`signals`], [`mod@panic`], [`link`], [`address`] and [`trust`] its edges. [`plain`] answers without a terminal; [`cli`] composes.
+//! [`signals`], [`mod@panic`], [`link`], [`address`] and [`trust`] its edges. [`plain`] answers and [`follow`] writes
+//! streams without a terminal; [`cli`] composes.
 
 pub mod cli;
 
@@ -21,6 +22,7 @@ pub mod view;
 pub mod widget;
 
 pub mod address;
+pub mod follow;
 pub mod input;
 pub mod link;
 pub mod panic;

@@ -297,9 +297,9 @@ mod tests {
 
     #[test]
     fn another_version_is_told_and_not_tried_again() {
-        let hello = r#"{"type":"hello","protocol":2,"agent":"a","fleet":"f","version":"9.9.9","role":"admin"}"#;
+        let hello = r#"{"type":"hello","protocol":9,"agent":"a","fleet":"f","version":"9.9.9","role":"admin"}"#;
         let down = read(hello).expect_err("another protocol");
-        assert!(!down.retry && down.reason.contains("protocol 2") && down.reason.contains("9.9.9"));
+        assert!(!down.retry && down.reason.contains("protocol 9") && down.reason.contains("9.9.9"));
         assert!(read(r#"{"type":"surprise"}"#).is_err_and(|down| !down.retry));
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use pilothouse_shared::command::Command;
+use pilothouse_shared::page::{Page, applied};
 use pilothouse_shared::plan::Plan;
 use pilothouse_shared::selector::Selector;
 use pilothouse_shared::snapshot::{Overview, ShardRow, ShardState};
@@ -140,8 +141,9 @@ async fn ask(peer: &Peer, question: &Question) -> Result<Answer, Failure> {
         }
         Question::Apply { plan, reason } => ToAgent::Apply { id: 1, plan: plan.clone(), reason: reason.clone() },
         Question::Status => ToAgent::Subscribe(Subscription { overview: true, ..Subscription::default() }),
-        Question::Shards(_) => {
-            ToAgent::Subscribe(Subscription { overview: true, shards: true, ..Subscription::default() })
+        Question::Shards(selector) => {
+            let page = Page { filter: selector.to_string(), count: u32::MAX, ..Page::default() };
+            ToAgent::Subscribe(Subscription { overview: true, page: Some(page), ..Subscription::default() })
         }
     };
     socket.send(link::text(&frame)).await.map_err(broken)?;
@@ -170,27 +172,21 @@ impl Gathered {
         match (frame, question) {
             (FromAgent::Overview(overview), Question::Status) => return Ok(Some(Answer::Status(overview))),
             (FromAgent::Overview(overview), Question::Shards(_)) => self.at = Some(overview.at),
-            (FromAgent::Shards { full, more, rows, .. }, Question::Shards(_)) if !self.whole => {
-                if full {
-                    self.rows.clear();
-                }
-                self.rows.extend(rows);
-                self.whole = !more;
+            (FromAgent::Page { follow, rows, .. }, Question::Shards(_)) if !self.whole => {
+                self.rows.extend(rows.into_iter().filter_map(|fields| applied(None, fields)));
+                self.whole = follow == 0;
             }
             (FromAgent::Result { ok, text, .. }, _) => return Ok(Some(Answer::Result(ok, text))),
             (FromAgent::Plan { plan, .. }, _) => return Ok(Some(Answer::Plan(plan))),
             (FromAgent::Bye { reason, retry }, _) => return Err(Down { reason, refused: !retry, retry }.into()),
             _ => {}
         }
-        let (Question::Shards(selector), true, Some(at)) = (question, self.whole, self.at) else { return Ok(None) };
-        let mut rows = std::mem::take(&mut self.rows);
-        rows.retain(|row| selector.matches(row));
-        rows.sort_by_key(|row| row.id);
-        Ok(Some(Answer::Shards(rows, at)))
+        let (Question::Shards(_), true, Some(at)) = (question, self.whole, self.at) else { return Ok(None) };
+        Ok(Some(Answer::Shards(std::mem::take(&mut self.rows), at)))
     }
 }
 
-fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+pub(crate) fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     writeln!(out)
 }
@@ -318,7 +314,7 @@ fn plan(out: &mut impl Write, plan: &Plan, output: Output) -> io::Result<()> {
     }
 }
 
-fn scalar(value: &Value) -> String {
+pub(crate) fn scalar(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -327,7 +323,7 @@ fn scalar(value: &Value) -> String {
 }
 
 /// One record, quoted as RFC 4180 has it.
-fn csv(out: &mut impl Write, fields: impl Iterator<Item = String>) -> io::Result<()> {
+pub(crate) fn csv(out: &mut impl Write, fields: impl Iterator<Item = String>) -> io::Result<()> {
     let quoted = fields.map(|field| {
         if field.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
     });

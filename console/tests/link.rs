@@ -125,6 +125,14 @@ async fn scripts_get_answers_and_exit_codes() {
     assert!(planned.status.success() && words(&planned.stdout).contains("\"identifies\":1"));
     let applied = pilothouse(address, fake::TOKEN, &["apply", "restart 3"]).await;
     assert!(applied.status.success() && words(&applied.stdout).starts_with("restarting"));
+    let tail = pilothouse(address, fake::TOKEN, &["tail", "typing_start", "--limit", "45", "-o", "csv"]).await;
+    let lines = words(&tail.stdout);
+    assert!(tail.status.success() && lines.starts_with("at,shard,type,guild,size,seq,payload\n"), "{lines}");
+    assert_eq!(lines.lines().filter(|line| line.contains("TYPING_START")).count(), 45, "{lines}");
+    let tail = pilothouse(address, fake::TOKEN, &["tail", "--payloads", "--limit", "1"]).await;
+    assert!(words(&tail.stdout).contains("aye aye") && words(&tail.stderr).contains("(1,044 more, not shown)"));
+    let logs = pilothouse(address, fake::TOKEN, &["logs", "error", "--limit", "2", "-o", "ndjson"]).await;
+    assert_eq!(words(&logs.stdout).matches("\"level\":\"error\"").count(), 2, "{}", words(&logs.stdout));
     let codes = [
         (fake::TOKEN, vec!["exec", "restart 999"], 1, "shards 0 to 299"),
         (fake::TOKEN, vec!["exec", "restrat 3"], 2, "restart"),

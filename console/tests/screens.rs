@@ -2,6 +2,8 @@
 
 #[path = "fake/fleet.rs"]
 mod fleet;
+#[path = "screens/told.rs"]
+mod told;
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -12,7 +14,7 @@ use pilothouse_console::theme::{Depth, Theme};
 use pilothouse_console::update::{deadline, update};
 use pilothouse_console::view;
 use pilothouse_shared::snapshot::ShardState;
-use pilothouse_shared::wire::{FromAgent, Role, ToAgent};
+use pilothouse_shared::wire::{FromAgent, Role, Subscription, ToAgent};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -67,18 +69,9 @@ impl Desk {
     /// What an agent tells at once when it is asked.
     fn answer(&mut self, frame: &ToAgent) {
         let ToAgent::Subscribe(wanted) = frame else { return };
-        let total = u32::try_from(self.fleet.rows.len()).expect("few");
-        if wanted.map {
-            let states = self.fleet.rows.iter().map(|row| (row.id, row.state)).collect();
-            self.frame(FromAgent::Map { total, full: true, states });
-        }
-        if wanted.shards {
-            let rows = self.fleet.rows.clone();
-            self.frame(FromAgent::Shards { total, full: true, more: false, rows });
-        }
-        if let Some(detail) = wanted.detail.and_then(|id| self.fleet.detail(id, self.now)) {
-            self.frame(FromAgent::Detail(Box::new(detail)));
-        }
+        // The totals come by themselves.
+        let wanted = Subscription { overview: false, ..wanted.clone() };
+        fleet::answer(&self.fleet, &wanted, self.now).into_iter().for_each(|frame| self.frame(frame));
     }
 
     fn link(&mut self, event: LinkEvent) {
@@ -172,8 +165,13 @@ fn at_all_sizes(name: &str, steps: impl Fn(&mut Desk)) {
         let shards = if width == 80 || width == 200 { 64 } else { 5_000 };
         let mut desk = Desk::linked((width, height), shards, Role::Admin);
         steps(&mut desk);
-        insta::assert_snapshot!(format!("{name}-{width}x{height}"), desk.text());
+        keep(&format!("{name}-{width}x{height}"), &desk.text());
     }
+}
+
+/// Compares a picture with the kept one of that name.
+fn keep(name: &str, picture: &str) {
+    insta::assert_snapshot!(name, picture);
 }
 
 #[test]
@@ -409,13 +407,17 @@ fn the_agent_is_asked_only_for_what_is_shown() {
             ToAgent::Subscribe(wanted) => Some(wanted.clone()),
             _ => None,
         });
-        last.map(|wanted| (wanted.map, wanted.shards, wanted.detail)).expect("something was asked for")
+        let last = last.expect("something was asked for");
+        (last.map, last.page.map(|page| (page.filter, page.offset, page.count)), last.detail)
     };
-    assert_eq!(asked(""), (false, false, None));
-    assert_eq!(asked("2"), (true, false, None));
-    assert_eq!(asked("v"), (true, true, None));
-    assert_eq!(asked("v/eu"), (true, true, None), "a filter reads rows");
-    assert_eq!(asked("1"), (true, true, None), "a letter while one types");
+    let page = |filter: &str, offset, count| Some((filter.to_owned(), offset, count));
+    assert_eq!(asked(""), (false, None, None));
+    assert_eq!(asked("2"), (true, page("", 0, 1), None));
+    assert_eq!(asked("l"), (true, page("", 1, 1), None), "the row of the cursor");
+    assert_eq!(asked("hv"), (true, page("", 0, 20), None));
+    assert_eq!(asked("G"), (true, page("", 44, 20), None));
+    assert_eq!(asked("gv/eu"), (true, page("eu", 0, 1), None));
+    assert_eq!(asked("1"), (true, page("eu1", 0, 1), None), "a letter while one types");
     desk.key(Key::Esc);
     desk.key(Key::Enter);
     assert_eq!(desk.model.subscription().detail, Some(0));
@@ -481,7 +483,7 @@ mod whatever_happens {
             Key::Backspace,
             Key::Ctrl('w'),
         ]);
-        let letter = prop::sample::select("12vnNb/sSo+-r:[]?Tcjkhl 3!=ä".chars().collect::<Vec<_>>());
+        let letter = prop::sample::select("1248pvnNb/sSo+-r:[]?Tcjkhl 3!=ä".chars().collect::<Vec<_>>());
         prop_oneof![
             6 => letter.prop_map(|letter| Message::Key(Key::Char(letter))),
             4 => named.prop_map(Message::Key),

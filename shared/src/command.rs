@@ -9,6 +9,7 @@ use crate::ids::GuildId;
 use crate::selector::Selector;
 use crate::span::Span;
 use crate::stage::StageName;
+use crate::stream::{LogLevel, TailTerm};
 use crate::wire::Role;
 
 /// A command, parsed and valid in itself; whether its shards exist is the agent's to say.
@@ -154,6 +155,18 @@ pub enum Command {
         /// The newest so many, 1 to 500
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
         limit: u16,
+    },
+    /// Watch events as they come, a sample of them where there are many
+    Tail {
+        /// Which events: types (MESSAGE_CREATE), guild=ID, shards=SELECTOR; all of them without it
+        #[arg(value_name = "TYPE|guild=ID|shards=SELECTOR")]
+        which: Vec<TailTerm>,
+    },
+    /// Watch the agent's log, as far as log.level lets it write
+    Logs {
+        /// Lines of this level and graver ones
+        #[arg(default_value = "info")]
+        level: LogLevel,
     },
     /// Send any payload on a shard: a JSON object to the end of the line
     Send {
@@ -314,6 +327,7 @@ impl Command {
             Self::Status | Self::Shards { .. } | Self::Explain { .. } | Self::Job { .. } | Self::Get { .. } => false,
             // What a script asks for are commands of their own.
             Self::Eval { .. } | Self::Run { .. } => false,
+            Self::Tail { .. } | Self::Logs { .. } => false,
             // They ask Discord, and the bot gets the answers.
             Self::Soundboard { .. } | Self::ChannelInfo { .. } | Self::Members { .. } => false,
             Self::Audit { .. } => false,
@@ -332,6 +346,7 @@ impl Command {
             Self::Get { .. } => Role::Viewer,
             Self::Dead { what: Letters::List, .. } | Self::Run { name: None } => Role::Viewer,
             Self::Send { .. } | Self::Eval { .. } => Role::Admin,
+            Self::Tail { .. } | Self::Logs { .. } => Role::Viewer,
             _ => Role::Operator,
         }
     }
@@ -418,6 +433,11 @@ impl fmt::Display for Command {
                 since.map_or(Ok(()), |since| write!(out, " --since {since}"))?;
                 write!(out, " --limit {limit}")
             }
+            Self::Tail { which } => {
+                out.write_str("tail")?;
+                which.iter().try_for_each(|term| write!(out, " {term}"))
+            }
+            Self::Logs { level } => write!(out, "logs {level}"),
             Self::Send { shard, json } => write!(out, "send {shard} {json}"),
             Self::Eval { script } => write!(out, "eval {script}"),
             Self::Run { name: None } => out.write_str("run"),
@@ -582,6 +602,9 @@ mod tests {
             "log info,pilothouse_agent::shard=debug",
             "audit --limit 20",
             "audit --who ann --since 2h --limit 5",
+            "tail",
+            "tail MESSAGE_CREATE READY guild=7 shards=0-3,state=fatal",
+            "logs warn",
             "send 3 {\"op\": 43, \"d\": {\"guild_id\": \"it's 7\"}}",
         ] {
             assert_eq!(Command::parse(line).expect(line).to_string(), line);
@@ -619,6 +642,8 @@ mod tests {
         assert!(refused("soundboard").contains("GUILD"));
         assert!(refused("eval").contains("SCRIPT"), "{}", refused("eval"));
         assert!(refused("'eval' ' '").contains("missing"), "{}", refused("'eval' ' '"));
+        assert!(refused("tail MESSAGES").contains("MESSAGE_CREATE"), "{}", refused("tail MESSAGES"));
+        assert!(refused("logs loud").contains("debug"));
     }
 
     #[test]

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Index of a shard, `0..total`.
 pub type ShardId = u32;
 
-/// A guild's snowflake. On the wire Discord writes it as a decimal string.
+/// A guild's snowflake. On the wire it is a decimal string, as Discord writes it: other languages' numbers are too small.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(into = "String", try_from = "String")]
 pub struct GuildId(pub u64);
 
 impl GuildId {
@@ -36,6 +36,20 @@ impl FromStr for GuildId {
     fn from_str(text: &str) -> Result<Self, NotAnId> {
         let digits = text.bytes().all(|letter| letter.is_ascii_digit());
         text.parse().ok().filter(|id| digits && *id > 0).map(Self).ok_or(NotAnId)
+    }
+}
+
+impl TryFrom<String> for GuildId {
+    type Error = NotAnId;
+
+    fn try_from(text: String) -> Result<Self, NotAnId> {
+        text.parse()
+    }
+}
+
+impl From<GuildId> for String {
+    fn from(guild: GuildId) -> Self {
+        guild.to_string()
     }
 }
 

@@ -53,6 +53,16 @@ impl ShardState {
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize]
     }
+
+    /// The letter of the state on the map: the first of its name.
+    pub fn letter(self) -> char {
+        char::from(self.name().as_bytes()[0])
+    }
+
+    /// The state of a letter; none for `?` and all that is no state's.
+    pub fn of_letter(letter: char) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.letter() == letter)
+    }
 }
 
 impl fmt::Display for ShardState {
@@ -364,6 +374,7 @@ mod tests {
         for (state, name) in ShardState::ALL.into_iter().zip(ShardState::NAMES) {
             assert_eq!(state.to_string(), name);
             assert_eq!(name.parse(), Ok(state));
+            assert_eq!(ShardState::of_letter(state.letter()), Some(state), "a letter means two states");
             assert_eq!(serde_json::to_value(state).expect("a state is a string"), name);
         }
         assert!(ShardState::ALL.is_sorted());

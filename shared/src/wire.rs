@@ -5,11 +5,13 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::page::{Fields, Page};
 use crate::plan::Plan;
-use crate::snapshot::{Overview, ShardDetail, ShardRow, ShardState};
+use crate::snapshot::{Overview, ShardDetail};
+use crate::stream::{LogLevel, LogLine, Tail, TailEvent};
 
 /// Version of the protocol. An agent refuses a console of another version with both numbers.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// What a console without a terminal calls itself in its hello, before its version.
 pub const EXEC: &str = "pilothouse-exec";
@@ -79,10 +81,14 @@ pub struct Subscription {
     pub overview: bool,
     /// [`FromAgent::Map`]: every state at first, then the changed ones, at most twice a second.
     pub map: bool,
-    /// [`FromAgent::Shards`]: every row at first, then the changed ones, once a second.
-    pub shards: bool,
+    /// [`FromAgent::Page`] once a second.
+    pub page: Option<Page>,
     /// [`FromAgent::Detail`] of this shard once a second.
     pub detail: Option<u32>,
+    /// [`FromAgent::Tail`] ten times a second.
+    pub tail: Option<Tail>,
+    /// [`FromAgent::Logs`], lines of this level and graver ones, ten times a second.
+    pub logs: Option<LogLevel>,
 }
 
 /// From an agent to a console.
@@ -110,19 +116,36 @@ pub enum FromAgent {
         total: u32,
         /// Whether `states` are all there are, replacing what was told before.
         full: bool,
-        /// Shard and state, ascending by shard.
-        states: Vec<(u32, ShardState)>,
+        /// A shard, and the letters of its state and those of the shards that follow it; `?` is not known.
+        states: Vec<(u32, String)>,
     },
-    /// Rows of shards; a full set comes in several frames, the last one with `more` false.
-    Shards {
+    /// A list of shards and rows of its page: all of them at first, then what changed.
+    Page {
+        /// What was asked for.
+        of: Page,
         /// Shards in all.
         total: u32,
-        /// Whether this frame begins a full set, replacing what was told before.
-        full: bool,
-        /// Whether frames of the same set follow.
-        more: bool,
-        /// Ascending by shard.
-        rows: Vec<ShardRow>,
+        /// The ids of the list in order, as [`crate::page::write_order`] does; absent when they are as told before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        order: Option<String>,
+        /// Frames that follow before the page is complete.
+        follow: u32,
+        /// Whole rows, and of rows that were on the page before what changed.
+        rows: Vec<Fields>,
+    },
+    /// Events since the frame before.
+    Tail {
+        /// Events that matched.
+        matched: u64,
+        /// Those of them that are shown.
+        events: Vec<TailEvent>,
+    },
+    /// Log lines since the frame before.
+    Logs {
+        /// Lines that matched.
+        matched: u64,
+        /// Those of them that are shown.
+        lines: Vec<LogLine>,
     },
     /// One shard in depth.
     Detail(Box<ShardDetail>),
@@ -192,6 +215,7 @@ impl fmt::Display for Role {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::{AgentRow, GenerationRow, IdentifyRow, ShardRow, SinkRow, StageRow};
 
     #[test]
     fn frames_are_what_the_protocol_document_shows() {
@@ -209,7 +233,32 @@ mod tests {
             assert!(contains(&again.expect("frames serialise"), &value), "{frame}");
             seen += 1;
         }
-        assert!(seen >= 10, "PROTOCOL.md shows every frame, found {seen}");
+        assert!(seen >= 16, "PROTOCOL.md shows every frame, found {seen}");
+    }
+
+    #[test]
+    fn the_protocol_document_explains_every_field() {
+        let document = include_str!("../PROTOCOL.md");
+        let told = [
+            serde_json::to_value(Subscription::default()),
+            serde_json::to_value(Page::default()),
+            serde_json::to_value(Tail::default()),
+            serde_json::to_value(TailEvent { payload: Some(String::new()), ..TailEvent::default() }),
+            serde_json::to_value(Overview::default()),
+            serde_json::to_value(AgentRow::default()),
+            serde_json::to_value(GenerationRow::default()),
+            serde_json::to_value(IdentifyRow::default()),
+            serde_json::to_value(SinkRow::default()),
+            serde_json::to_value(StageRow::default()),
+            serde_json::to_value(ShardDetail::default()),
+            serde_json::to_value(ShardRow::default()),
+        ];
+        let told = told.map(|value| value.expect("it serialises"));
+        let names = told.iter().flat_map(|value| value.as_object().expect("an object").keys().map(String::as_str));
+        let sorts = crate::fields::FIELDS.iter().map(|field| field.name);
+        for name in names.chain(sorts) {
+            assert!(document.contains(&format!("`{name}`")), "{name} is not explained in PROTOCOL.md");
+        }
     }
 
     /// Examples may leave out fields that have defaults.

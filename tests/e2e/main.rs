@@ -2,6 +2,7 @@
 
 mod access;
 mod chat;
+mod clients;
 mod commands;
 mod delivery;
 mod disk;

@@ -97,6 +97,9 @@ pub enum Refused {
     /// Too many scripts run.
     #[error("{0} scripts run already: try again in a second")]
     Busy(usize),
+    /// Its answer would never end.
+    #[error("{0} goes on for ever: the console shows it, `pilothouse {0}` writes it out")]
+    Endless(&'static str),
     /// Discord would not take it.
     #[error(transparent)]
     Payload(#[from] PayloadError),
@@ -362,6 +365,8 @@ impl Control {
                 self.members(MembersRequest { guild: *guild, who, presences: *presences }).await
             }
             Command::Stage { stage, switch } => self.stage(by, *stage, *switch == Switch::On).await,
+            Command::Tail { .. } => Err(Refused::Endless("tail")),
+            Command::Logs { .. } => Err(Refused::Endless("logs")),
             Command::Job { number } => self.job(*number),
             Command::Get { key } => self.settings.get(key.as_deref()),
             Command::Set { key, value } => self.set(by, key, value).await,

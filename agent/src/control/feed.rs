@@ -4,49 +4,77 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pilothouse_shared::page::{List, Page, changed, whole, write_order};
+use pilothouse_shared::snapshot::ShardRow;
 use pilothouse_shared::wire::{FromAgent, Subscription};
 
 use crate::telemetry::snapshot::Snapshot;
+
+#[cfg(test)]
+mod tests;
 
 /// Rows in one frame at most.
 const CHUNK: usize = 256;
 /// A bit below half a second and a second: snapshots come on the half second, give or take.
 const HALF_SECOND: Duration = Duration::from_millis(400);
 const SECOND: Duration = Duration::from_millis(900);
+const TWO_SECONDS: Duration = Duration::from_millis(1_900);
+/// Bytes of an order that is told each second; a longer one is told every two.
+const SHORT_ORDER: usize = 4_096;
+/// Bytes of JSON round a run of letters, beside its number.
+const RUN: usize = 6;
 
 /// The state of one console's subscription.
 #[derive(Default)]
 pub(super) struct Feed {
     wants: Subscription,
     overview: Option<Instant>,
-    map: Told,
-    shards: Told,
+    map: Option<MapTold>,
+    list: Option<List>,
+    page: Option<PageTold>,
     detail: Option<Instant>,
 }
 
-/// When something was told last, and from which snapshot.
-#[derive(Default)]
-struct Told {
-    at: Option<Instant>,
-    base: Option<Arc<Snapshot>>,
+/// The letters that were told, by shard.
+struct MapTold {
+    at: Instant,
+    letters: Vec<u8>,
+}
+
+/// The page that was told: its list's order and since when, its rows, and as of which snapshot.
+struct PageTold {
+    at: Instant,
+    order: Vec<u32>,
+    ordered: Instant,
+    rows: Vec<u32>,
+    base: Arc<Snapshot>,
 }
 
 impl Feed {
     /// Replaces the subscription. What stays subscribed goes on where it was.
-    pub(super) fn subscribe(&mut self, wants: Subscription) {
-        if !wants.overview {
-            self.overview = None;
+    ///
+    /// # Errors
+    /// What of it cannot be understood; then nothing has changed.
+    pub(super) fn subscribe(&mut self, wants: Subscription) -> Result<(), String> {
+        let list = wants.page.as_ref().map(List::of).transpose().map_err(|wrong| format!("the page: {wrong}"))?;
+        self.overview.take_if(|_| !wants.overview);
+        self.map.take_if(|_| !wants.map);
+        self.detail.take_if(|_| wants.detail != self.wants.detail);
+        self.turn_page(wants.page.as_ref());
+        (self.list, self.wants) = (list, wants);
+        Ok(())
+    }
+
+    /// Another page of the same list is told at once, in what is new on it; another list begins anew.
+    fn turn_page(&mut self, page: Option<&Page>) {
+        let (Some(before), Some(told)) = (&self.wants.page, &mut self.page) else { return };
+        if page == Some(before) {
+            return;
         }
-        if !wants.map {
-            self.map = Told::default();
+        match (page.filter(|page| page.is_of_list(before)), told.at.checked_sub(SECOND)) {
+            (Some(_), Some(early)) => told.at = early,
+            _ => self.page = None,
         }
-        if !wants.shards {
-            self.shards = Told::default();
-        }
-        if wants.detail != self.wants.detail {
-            self.detail = None;
-        }
-        self.wants = wants;
     }
 
     /// The totals, when they are due.
@@ -56,23 +84,38 @@ impl Feed {
     }
 
     /// The states, when they are due and any changed.
-    pub(super) fn map(&mut self, snapshot: &Arc<Snapshot>, now: Instant) -> Option<FromAgent> {
-        if !self.wants.map || !due(&mut self.map.at, HALF_SECOND, now) {
+    pub(super) fn map(&mut self, snapshot: &Snapshot, now: Instant) -> Option<FromAgent> {
+        let is_due = self.map.as_ref().is_none_or(|told| now.duration_since(told.at) >= HALF_SECOND);
+        if !self.wants.map || !is_due {
             return None;
         }
-        let changed = self.map.changes(snapshot, |old, new| snapshot.rows[new].state != old.rows[new].state);
-        let states = changed.rows.iter().map(|row| (snapshot.rows[*row].id, snapshot.rows[*row].state)).collect();
-        let total = snapshot.overview.generation.total;
-        changed.any().then_some(FromAgent::Map { total, full: changed.full, states })
+        let letters = letters(snapshot);
+        let told = self.map.replace(MapTold { at: now, letters: letters.clone() });
+        let whole = || vec![(0, text(&letters))];
+        let changes = told.filter(|told| told.letters.len() == letters.len()).map(|told| runs(&told.letters, &letters));
+        let (full, states) = match changes {
+            Some(runs) if runs.is_empty() => return None,
+            Some(runs) if size(&runs) <= letters.len() => (false, runs),
+            _ => (true, whole()),
+        };
+        Some(FromAgent::Map { total: snapshot.overview.generation.total, full, states })
     }
 
-    /// The rows, when they are due and any changed.
-    pub(super) fn shards(&mut self, snapshot: &Arc<Snapshot>, now: Instant) -> impl Iterator<Item = FromAgent> + use<> {
-        let due = self.wants.shards && due(&mut self.shards.at, SECOND, now);
-        let changes = due.then(|| self.shards.changes(snapshot, |old, new| snapshot.rows[new] != old.rows[new]));
-        let frames = changes.as_ref().map_or(0, Changes::frames);
-        let (snapshot, changes) = (Arc::clone(snapshot), changes.unwrap_or_default());
-        (0..frames).map(move |frame| changes.frame(&snapshot, frame, frames))
+    /// The page in frames, when it is due and anything on it changed.
+    pub(super) fn page(&mut self, snapshot: &Arc<Snapshot>, now: Instant) -> Frames {
+        let is_due = self.page.as_ref().is_none_or(|told| now.duration_since(told.at) >= SECOND);
+        match (&self.wants.page, &self.list) {
+            (Some(page), Some(list)) if is_due => {
+                let before = self.page.take().filter(|told| is_of_same_shards(&told.base, snapshot));
+                let (order, ordered) = order(list.ids(&snapshot.rows), before.as_ref(), now);
+                let rows = page.part(&order).to_vec();
+                let told = PageTold { at: now, order, ordered, rows, base: Arc::clone(snapshot) };
+                let frames = Frames::between(page, before, &told);
+                self.page = Some(told);
+                frames
+            }
+            _ => Frames::default(),
+        }
     }
 
     /// The shard whose detail is due.
@@ -82,49 +125,107 @@ impl Feed {
     }
 }
 
-impl Told {
-    /// What is new since the last call: all, where it was never called or the set of shards is another.
-    fn changes(&mut self, snapshot: &Arc<Snapshot>, differs: impl Fn(&Snapshot, usize) -> bool) -> Changes {
-        let base = self.base.replace(Arc::clone(snapshot));
-        let every = 0..snapshot.rows.len();
-        match base.filter(|base| same_shards(base, snapshot)) {
-            None => Changes { full: true, rows: every.collect() },
-            Some(base) => Changes { full: false, rows: every.filter(|row| differs(&base, *row)).collect() },
-        }
-    }
-}
-
-/// Indices of rows to tell.
+/// A page's frames, each made when it is asked for: one at a time takes memory.
 #[derive(Default)]
-struct Changes {
-    full: bool,
-    rows: Vec<usize>,
+pub(super) struct Frames {
+    of: Page,
+    order: Option<String>,
+    /// Rows to tell with their former selves, and those of no change left out.
+    rows: std::vec::IntoIter<(Option<usize>, usize)>,
+    before: Arc<Snapshot>,
+    after: Arc<Snapshot>,
+    /// Frames to come.
+    left: usize,
 }
 
-impl Changes {
-    fn any(&self) -> bool {
-        self.full || !self.rows.is_empty()
+impl Frames {
+    fn between(of: &Page, told: Option<PageTold>, now: &PageTold) -> Self {
+        let (before, known, order) =
+            told.map_or_else(Default::default, |told| (told.base, told.rows, Some(told.order)));
+        let known: std::collections::HashSet<u32> = known.into_iter().collect();
+        let former = |id: &u32| known.contains(id).then(|| index(&before, *id)).flatten();
+        let pairs = now.rows.iter().filter_map(|id| Some((former(id), index(&now.base, *id)?)));
+        let new = pairs.filter(|(old, new)| old.is_none_or(|old| before.rows[old] != now.base.rows[*new]));
+        let rows: Vec<_> = new.collect();
+        let order = (order.as_ref() != Some(&now.order)).then(|| write_order(&now.order));
+        let left = rows.len().div_ceil(CHUNK).max(usize::from(order.is_some()));
+        Self { of: of.clone(), order, rows: rows.into_iter(), before, after: Arc::clone(&now.base), left }
     }
+}
 
-    fn frames(&self) -> usize {
-        self.rows.len().div_ceil(CHUNK).max(usize::from(self.full))
+impl Iterator for Frames {
+    type Item = FromAgent;
+
+    fn next(&mut self) -> Option<FromAgent> {
+        self.left = self.left.checked_sub(1)?;
+        let (before, after) = (&self.before, &self.after);
+        let row = |(old, new): (Option<usize>, usize)| match old {
+            Some(old) => changed(&before.rows[old], &after.rows[new]),
+            None => whole(&after.rows[new]),
+        };
+        Some(FromAgent::Page {
+            of: self.of.clone(),
+            total: after.overview.generation.total,
+            order: self.order.take(),
+            follow: u32::try_from(self.left).unwrap_or(u32::MAX),
+            rows: self.rows.by_ref().take(CHUNK).map(row).collect(),
+        })
     }
+}
 
-    fn frame(&self, snapshot: &Snapshot, frame: usize, frames: usize) -> FromAgent {
-        let chosen = self.rows.iter().skip(frame * CHUNK).take(CHUNK);
-        FromAgent::Shards {
-            total: snapshot.overview.generation.total,
-            full: self.full && frame == 0,
-            more: frame + 1 < frames,
-            rows: chosen.map(|row| snapshot.rows[*row].clone()).collect(),
+/// The order to tell: the new one, or the former while that is long and young.
+fn order(new: Vec<u32>, before: Option<&PageTold>, now: Instant) -> (Vec<u32>, Instant) {
+    match before {
+        Some(before) if before.order == new => (new, before.ordered),
+        Some(PageTold { order, ordered, .. })
+            if now.duration_since(*ordered) < TWO_SECONDS && write_order(&new).len() > SHORT_ORDER =>
+        {
+            (order.clone(), *ordered)
+        }
+        _ => (new, now),
+    }
+}
+
+fn index(snapshot: &Snapshot, id: u32) -> Option<usize> {
+    snapshot.rows.binary_search_by_key(&id, |row: &ShardRow| row.id).ok()
+}
+
+fn is_of_same_shards(old: &Snapshot, new: &Snapshot) -> bool {
+    old.overview.generation.total == new.overview.generation.total
+}
+
+/// A letter for each shard there should be.
+fn letters(snapshot: &Snapshot) -> Vec<u8> {
+    let mut letters = vec![b'?'; snapshot.overview.generation.total as usize];
+    for row in &snapshot.rows {
+        if let Some(letter) = letters.get_mut(row.id as usize) {
+            *letter = u8::try_from(row.state.letter()).expect("the letters are ASCII");
         }
     }
+    letters
 }
 
-fn same_shards(old: &Snapshot, new: &Snapshot) -> bool {
-    old.overview.generation.total == new.overview.generation.total
-        && old.rows.len() == new.rows.len()
-        && old.rows.iter().zip(&new.rows).all(|(old, new)| old.id == new.id)
+/// Where letters differ: the first shard, and the new letters from it on.
+fn runs(old: &[u8], new: &[u8]) -> Vec<(u32, String)> {
+    let mut runs = Vec::new();
+    let mut at = 0;
+    while at < new.len() {
+        let count = old[at..].iter().zip(&new[at..]).take_while(|(old, new)| old != new).count();
+        if count > 0 {
+            runs.push((u32::try_from(at).expect("a u32 of shards"), text(&new[at..at + count])));
+        }
+        at += count + 1;
+    }
+    runs
+}
+
+fn text(letters: &[u8]) -> String {
+    letters.iter().copied().map(char::from).collect()
+}
+
+/// Bytes of runs as JSON.
+fn size(runs: &[(u32, String)]) -> usize {
+    runs.iter().map(|(first, letters)| letters.len() + RUN + first.checked_ilog10().unwrap_or(0) as usize + 1).sum()
 }
 
 fn due(last: &mut Option<Instant>, every: Duration, now: Instant) -> bool {
@@ -133,98 +234,4 @@ fn due(last: &mut Option<Instant>, every: Duration, now: Instant) -> bool {
         *last = Some(now);
     }
     due
-}
-
-#[cfg(test)]
-mod tests {
-    use pilothouse_shared::snapshot::{GenerationRow, Overview, ShardRow, ShardState};
-
-    use super::*;
-
-    fn snapshot(total: u32, seq: u64) -> Snapshot {
-        let generation = GenerationRow { total, ..GenerationRow::default() };
-        let rows = (0..total).map(|id| ShardRow { id, seq, state: ShardState::Active, ..ShardRow::default() });
-        Snapshot { overview: Overview { generation, ..Overview::default() }, rows: rows.collect() }
-    }
-
-    fn map_of(frame: Option<FromAgent>) -> Option<(bool, Vec<(u32, ShardState)>)> {
-        match frame? {
-            FromAgent::Map { full, states, .. } => Some((full, states)),
-            other => panic!("not a map: {other:?}"),
-        }
-    }
-
-    fn rows_of(frames: impl Iterator<Item = FromAgent>) -> Vec<(bool, bool, Vec<u32>)> {
-        frames
-            .map(|frame| match frame {
-                FromAgent::Shards { full, more, rows, .. } => (full, more, rows.iter().map(|row| row.id).collect()),
-                other => panic!("not rows: {other:?}"),
-            })
-            .collect()
-    }
-
-    fn subscribed(wants: Subscription) -> Feed {
-        let mut feed = Feed::default();
-        feed.subscribe(wants);
-        feed
-    }
-
-    #[test]
-    fn the_map_comes_whole_and_then_in_changes_at_most_twice_a_second() {
-        let mut feed = subscribed(Subscription { map: true, ..Subscription::default() });
-        let start = Instant::now();
-        let mut shown = snapshot(4, 1);
-        let (full, states) = map_of(feed.map(&Arc::new(shown.clone()), start)).expect("the first");
-        assert_eq!((full, states.len()), (true, 4));
-        shown.rows[2].state = ShardState::Resuming;
-        assert_eq!(feed.map(&Arc::new(shown.clone()), start + Duration::from_millis(100)), None, "too soon");
-        let later = |ms| start + Duration::from_millis(ms);
-        let told = map_of(feed.map(&Arc::new(shown.clone()), later(500)));
-        assert_eq!(told, Some((false, vec![(2, ShardState::Resuming)])));
-        shown.rows[1].seq = 9;
-        assert_eq!(feed.map(&Arc::new(shown), later(1_000)), None, "only states are on the map");
-        let (full, states) = map_of(feed.map(&Arc::new(snapshot(8, 1)), later(1_500))).expect("another total");
-        assert_eq!((full, states.len()), (true, 8));
-    }
-
-    #[test]
-    fn rows_come_whole_in_chunks_and_then_those_that_changed() {
-        let mut feed = subscribed(Subscription { shards: true, ..Subscription::default() });
-        let start = Instant::now();
-        let mut shown = snapshot(600, 1);
-        let told = rows_of(feed.shards(&Arc::new(shown.clone()), start));
-        let shape: Vec<_> = told.iter().map(|(full, more, rows)| (*full, *more, rows.len())).collect();
-        assert_eq!(shape, [(true, true, 256), (false, true, 256), (false, false, 88)]);
-        assert!(told.into_iter().flat_map(|(_, _, rows)| rows).eq(0..600));
-        shown.rows[7].seq = 2;
-        shown.rows[599].seq = 2;
-        assert!(rows_of(feed.shards(&Arc::new(shown.clone()), start + Duration::from_millis(500))).is_empty());
-        let told = rows_of(feed.shards(&Arc::new(shown.clone()), start + Duration::from_secs(1)));
-        assert_eq!(told, [(false, false, vec![7, 599])]);
-        assert!(rows_of(feed.shards(&Arc::new(shown), start + Duration::from_secs(2))).is_empty());
-    }
-
-    #[test]
-    fn an_agent_without_shards_is_told_as_such() {
-        let mut feed = subscribed(Subscription { shards: true, ..Subscription::default() });
-        let start = Instant::now();
-        assert_eq!(rows_of(feed.shards(&Arc::new(snapshot(0, 0)), start)), [(true, false, vec![])]);
-        assert!(rows_of(feed.shards(&Arc::new(snapshot(0, 0)), start + Duration::from_secs(1))).is_empty());
-    }
-
-    #[test]
-    fn a_subscription_goes_on_where_it_stays_the_same() {
-        let wants = Subscription { overview: true, map: true, detail: Some(1), ..Subscription::default() };
-        let mut feed = subscribed(wants.clone());
-        let (start, shown) = (Instant::now(), Arc::new(snapshot(4, 1)));
-        assert!(feed.overview(&shown, start).is_some() && feed.map(&shown, start).is_some());
-        assert_eq!(feed.detail(start), Some(1));
-        feed.subscribe(Subscription { detail: Some(2), ..wants });
-        assert_eq!((feed.overview(&shown, start), feed.map(&shown, start)), (None, None));
-        assert_eq!(feed.detail(start), Some(2));
-        feed.subscribe(Subscription::default());
-        assert_eq!(feed.detail(start + SECOND), None);
-        feed.subscribe(Subscription { map: true, ..Subscription::default() });
-        assert!(map_of(feed.map(&shown, start)).expect("asked for anew").0);
-    }
 }

@@ -19,11 +19,14 @@ use super::caller::{Caller, Way};
 use super::dispatch::{Answer, Manner, Progress, Refused};
 use super::feed::Feed;
 use super::http::Server;
+use super::streams::Streams;
 use crate::telemetry::snapshot::Snapshots;
 
 /// For the hello, and for each frame to be taken.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PING: Duration = Duration::from_secs(10);
+/// Between frames of what is watched as it happens.
+const STREAM: Duration = Duration::from_millis(100);
 /// A console that answers none of so many pings is gone.
 const UNANSWERED: u32 = 3;
 /// For a worker to describe a shard.
@@ -48,6 +51,7 @@ enum Turn {
     Heard(Option<Result<Message, axum::Error>>),
     Snapshot(bool),
     Answer(FromAgent),
+    Stream,
     Ping,
 }
 
@@ -85,6 +89,8 @@ struct Console<'a> {
     caller: Caller,
     snapshots: Snapshots,
     feed: Feed,
+    streams: Streams,
+    stream: Interval,
     ping: Interval,
     unanswered: u32,
     /// Commands that wait for Discord, while everything else goes on.
@@ -95,12 +101,11 @@ struct Console<'a> {
 
 impl<'a> Console<'a> {
     fn new(socket: &'a mut WebSocket, control: &'a Arc<Control>, caller: Caller) -> Self {
-        let mut ping = interval(PING);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (ping, stream) = (every(PING), every(STREAM));
         let snapshots = control.snapshots.clone();
-        let long = FuturesUnordered::new();
+        let (feed, streams, long) = (Feed::default(), Streams::default(), FuturesUnordered::new());
         let progress = mpsc::channel(LONG);
-        Self { socket, control, caller, snapshots, feed: Feed::default(), ping, unanswered: 0, long, progress }
+        Self { socket, control, caller, snapshots, feed, streams, stream, ping, unanswered: 0, long, progress }
     }
 
     async fn talk(&mut self) -> End {
@@ -124,6 +129,7 @@ impl<'a> Console<'a> {
             Some(answer) = self.long.next(), if !self.long.is_empty() => Turn::Answer(answer),
             changed = self.snapshots.changed() => Turn::Snapshot(changed.is_ok()),
             _ = self.ping.tick() => Turn::Ping,
+            _ = self.stream.tick(), if self.streams.are_open() => Turn::Stream,
         }
     }
 
@@ -134,6 +140,7 @@ impl<'a> Console<'a> {
             Turn::Snapshot(true) => self.tell().await,
             Turn::Snapshot(false) => Err(bye("the agent is shutting down", true)),
             Turn::Answer(answer) => self.send(&answer).await,
+            Turn::Stream => self.stream().await,
             Turn::Ping if self.unanswered == UNANSWERED => Err(End::Gone),
             Turn::Ping => {
                 self.unanswered += 1;
@@ -179,7 +186,9 @@ impl<'a> Console<'a> {
         match frame {
             ToAgent::Hello { .. } => Ok(()),
             ToAgent::Subscribe(wants) => {
-                self.feed.subscribe(wants);
+                let understood = self.streams.subscribe(&wants, self.control, self.caller.role).await;
+                let understood = understood.and_then(|()| self.feed.subscribe(wants));
+                understood.map_err(|wrong| bye(&format!("a subscription cannot be read: {wrong}"), false))?;
                 self.tell().await
             }
             ToAgent::Command { .. } | ToAgent::Apply { .. } if !self.control.access.holds(&self.caller) => {
@@ -231,7 +240,19 @@ impl<'a> Console<'a> {
         if let Some(shard) = self.feed.detail(now) {
             self.describe(shard).await?;
         }
-        for frame in self.feed.shards(&snapshot, now) {
+        for frame in self.feed.page(&snapshot, now) {
+            self.send(&frame).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells what was watched since the last time.
+    async fn stream(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if let Some(frame) = self.streams.tail(now) {
+            self.send(&frame).await?;
+        }
+        if let Some(frame) = self.streams.logs(now) {
             self.send(&frame).await?;
         }
         Ok(())
@@ -257,6 +278,12 @@ impl<'a> Console<'a> {
             _ => Err(End::Gone),
         }
     }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 fn answer(id: u64, answered: Result<Answer, Refused>) -> FromAgent {

@@ -24,6 +24,7 @@ mod scripts;
 mod settings;
 mod sinks;
 mod stream;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod text;

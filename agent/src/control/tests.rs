@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use pilothouse_shared::ids::GuildId;
+use pilothouse_shared::page::Page;
 use pilothouse_shared::snapshot::{GenerationRow, IdentifyRow, Overview, ShardDetail, ShardRow, ShardState};
+use pilothouse_shared::stream::{LogLevel, Tail, TailEvent};
 use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role, Subscription, ToAgent};
 use rustls::ServerConfig;
 use tempfile::TempDir;
@@ -34,18 +36,20 @@ mod bot;
 mod limits;
 mod plans;
 mod secure;
+use crate::shard::tails::EventTap;
 
 const TOKEN: &str = "c0ffee";
 
 /// The shard that is not active.
 const AWAY: u32 = 2;
 
-/// What the worker was told: commands to shards, and payloads for Discord.
+/// What the worker was told: commands to shards, payloads for Discord, and who watches.
 #[derive(Clone, Default)]
 struct Told {
     commands: Arc<Mutex<Vec<(u32, ShardCommand)>>>,
     sent: Arc<Mutex<Vec<(u32, String)>>>,
     adopted: Arc<Mutex<Vec<Arc<Config>>>>,
+    tails: Arc<Mutex<Vec<EventTap>>>,
 }
 
 fn snapshot(total: u32) -> Snapshot {
@@ -60,10 +64,11 @@ fn snapshot(total: u32) -> Snapshot {
 fn workers(total: u32) -> (Shards, Told) {
     let (sender, mut inbox) = mpsc::channel(16);
     let told = Told::default();
-    let Told { commands: notes, sent, adopted } = told.clone();
+    let Told { commands: notes, sent, adopted, tails } = told.clone();
     tokio::spawn(async move {
         while let Some(message) = inbox.recv().await {
             match message {
+                ToWorker::Tail(tap) => tails.lock().expect("no panic").push(tap),
                 ToWorker::Command(shard, command) => notes.lock().expect("no panic").push((shard, command)),
                 ToWorker::Detail(id, answer) => {
                     let row = ShardRow { id, ..ShardRow::default() };
@@ -289,7 +294,7 @@ async fn noted(control: &Arc<Control>, told: &Told) -> Vec<(u32, ShardCommand)> 
 #[tokio::test]
 async fn each_role_may_do_what_it_may() {
     let (control, told, _data) = control(4);
-    let viewer = ["status", "shards *", "explain 3"];
+    let viewer = ["status", "shards *", "explain 3", "tail", "logs"];
     let operator = [
         "restart 3",
         "restart 3 --identify",
@@ -480,7 +485,7 @@ async fn a_console_of_another_version_is_told_both_numbers() {
     let rig = Rig::new(1).await;
     let mut console = Console(rig.connect().await.expect("it is let in"));
     console.send(&ToAgent::Hello { protocol: PROTOCOL + 1, client: "test".into() }).await;
-    let reason = "this agent speaks protocol 1, the console 2: use the console of the same version".to_owned();
+    let reason = "this agent speaks protocol 2, the console 3: use the console of the same version".to_owned();
     assert_eq!(console.next().await, FromAgent::Bye { reason, retry: false });
 }
 
@@ -489,11 +494,13 @@ async fn a_console_is_told_what_it_subscribed_to_and_answered() {
     let rig = Rig::new(8).await;
     let mut console = rig.console().await;
     console.subscribe(Subscription { map: true, detail: Some(3), ..Subscription::default() }).await;
-    assert!(matches!(console.next().await, FromAgent::Map { total: 8, full: true, states } if states.len() == 8));
+    assert!(
+        matches!(console.next().await, FromAgent::Map { total: 8, full: true, states } if states[0].1 == "aaaaaaaa")
+    );
     assert!(matches!(console.next().await, FromAgent::Detail(detail) if detail.row.id == 3));
     tokio::time::sleep(Duration::from_millis(450)).await;
     rig.show(|shown| shown.rows[5].state = ShardState::Fatal);
-    let states = vec![(5, ShardState::Fatal)];
+    let states = vec![(5, "f".to_owned())];
     assert_eq!(console.next().await, FromAgent::Map { total: 8, full: false, states });
     console.send(&ToAgent::command(7, "restart 99")).await;
     let text = "shard 99 does not exist: this bot has shards 0 to 7".to_owned();
@@ -501,21 +508,86 @@ async fn a_console_is_told_what_it_subscribed_to_and_answered() {
 }
 
 #[tokio::test]
-async fn five_thousand_rows_come_in_chunks() {
+async fn five_thousand_rows_come_in_chunks_that_are_counted() {
     let rig = Rig::new(5_000).await;
     let mut console = rig.console().await;
-    console.subscribe(Subscription { shards: true, ..Subscription::default() }).await;
-    let mut ids = Vec::new();
+    console.subscribe(Subscription { page: Some(every_row()), ..Subscription::default() }).await;
+    let (mut ids, mut due) = (Vec::new(), 19);
     loop {
-        let FromAgent::Shards { total, full, more, rows } = console.next().await else { panic!("not rows") };
-        assert_eq!((total, full), (5_000, ids.is_empty()));
-        assert!(rows.len() <= 256);
-        ids.extend(rows.iter().map(|row| row.id));
-        if !more {
-            break;
+        let FromAgent::Page { total, order, follow, rows, .. } = console.next().await else { panic!("not a page") };
+        assert_eq!((total, order.as_deref(), follow), (5_000, ids.is_empty().then_some("0-4999"), due));
+        ids.extend(rows.iter().map(|row| row["id"].as_u64().expect("an id")));
+        match due.checked_sub(1) {
+            Some(less) => due = less,
+            None => break,
         }
     }
     assert!(ids.into_iter().eq(0..5_000));
+}
+
+#[tokio::test]
+async fn a_subscription_that_cannot_be_read_ends_the_link_and_says_why() {
+    let rig = Rig::new(4).await;
+    let page = |page: Page| Subscription { page: Some(page), ..Subscription::default() };
+    let tail = |tail: Tail| Subscription { tail: Some(tail), ..Subscription::default() };
+    for (wants, part) in [
+        (page(Page { filter: "state=happy".into(), ..Page::default() }), "resuming"),
+        (page(Page { sort: "colour".into(), ..Page::default() }), "colour"),
+        (tail(Tail { types: vec!["MESSAGES".into()], ..Tail::default() }), "MESSAGES"),
+        (tail(Tail { shards: Some("9-2".into()), ..Tail::default() }), "2-9"),
+    ] {
+        let mut console = rig.console().await;
+        console.subscribe(wants).await;
+        match console.next().await {
+            FromAgent::Bye { reason, retry: false } => assert!(reason.contains(part), "{reason}"),
+            other => panic!("not a bye: {other:?}"),
+        }
+    }
+}
+
+fn every_row() -> Page {
+    Page { count: u32::MAX, ..Page::default() }
+}
+
+/// An event that every tap gets.
+fn happen(told: &Told, seq: u64) {
+    for tap in told.tails.lock().expect("no panic").iter() {
+        let payload = tap.payloads.then(|| "x".repeat(1_024));
+        tap.tap.offer(|| TailEvent { seq, name: "MESSAGE_CREATE".into(), payload, ..TailEvent::default() });
+    }
+}
+
+#[tokio::test]
+async fn events_are_watched_as_far_as_the_role_allows_and_what_is_left_out_is_counted() {
+    let rig = Rig::new(4).await;
+    let mut console = rig.console().await;
+    let tail = Tail { types: vec!["MESSAGE_CREATE".into()], shards: Some("1,3".into()), payloads: true, guild: None };
+    console.subscribe(Subscription { tail: Some(tail.clone()), ..Subscription::default() }).await;
+    until(|| !rig.told.tails.lock().expect("no panic").is_empty()).await;
+    (0..1_000).for_each(|seq| happen(&rig.told, seq));
+    let (mut all, mut shown) = (0, 0);
+    while all < 1_000 {
+        let FromAgent::Tail { matched, events } = console.next().await else { panic!("not a tail") };
+        (all, shown) = (all + matched, shown + events.len());
+        assert!(events.iter().all(|event| event.payload.as_ref().is_some_and(|payload| payload.len() == 1_024)));
+    }
+    assert_eq!((all, shown), (1_000, 20));
+    let told = rig.told.tails.lock().expect("no panic")[0].clone();
+    assert_eq!(told.shards.as_deref(), Some(&[1, 3][..]));
+    console.subscribe(Subscription::default()).await;
+    until(|| !told.tap.is_watched()).await;
+    let (control, _, _data) = control(4);
+    let (tap, _watch) = crate::telemetry::tap::tap(Instant::now());
+    assert!(!control.events(&tail, Role::Viewer, tap).expect("valid").payloads, "a viewer sees no payloads");
+}
+
+async fn until(reached: impl Fn() -> bool) {
+    let wait = async {
+        while !reached() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), wait).await.expect("within 5 s");
 }
 
 #[tokio::test]
@@ -555,7 +627,14 @@ fn resident() -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn consoles_that_never_read_cost_bounded_memory_and_delay_nobody() {
     let rig = Rig::new(5_000).await;
-    let all = Subscription { overview: true, map: true, shards: true, detail: None };
+    let all = Subscription {
+        overview: true,
+        map: true,
+        page: Some(every_row()),
+        detail: Some(0),
+        tail: Some(Tail { payloads: true, ..Tail::default() }),
+        logs: Some(LogLevel::Trace),
+    };
     let mut stuck = Vec::new();
     for _ in 0..16 {
         let mut console = rig.console().await;
@@ -564,22 +643,27 @@ async fn consoles_that_never_read_cost_bounded_memory_and_delay_nobody() {
     }
     let mut reader = rig.console().await;
     reader.subscribe(all).await;
-    let (before, mut slowest, mut seen) = (resident(), Duration::ZERO, 0);
+    until(|| rig.told.tails.lock().expect("no panic").len() == 17).await;
+    let (before, mut seen) = (resident(), [0; 3]);
     for round in 2..8_u64 {
-        let mut next = Snapshot::clone(&rig.shown.borrow());
-        next.rows.iter_mut().for_each(|row| row.seq = round);
-        next.overview.at = round;
-        let started = Instant::now();
-        rig.shown.send_replace(Arc::new(next));
-        slowest = slowest.max(started.elapsed());
+        rig.show(|shown| {
+            shown.rows.iter_mut().for_each(|row| row.seq = round);
+            shown.overview.at = round;
+        });
+        // Never waits: it is what a worker does between two reads of a socket.
+        (0..10_000).for_each(|seq| happen(&rig.told, seq));
         let until = tokio::time::Instant::now() + Duration::from_millis(500);
         while let Ok(frame) = tokio::time::timeout_at(until, reader.next()).await {
-            seen += usize::from(matches!(frame, FromAgent::Overview(_)));
+            match frame {
+                FromAgent::Overview(_) => seen[0] += 1,
+                FromAgent::Page { .. } => seen[1] += 1,
+                FromAgent::Tail { matched, .. } => seen[2] += matched,
+                _ => {}
+            }
         }
     }
     let grown = resident().saturating_sub(before) / 1024 / 1024;
-    println!("16 stuck consoles: {grown} MiB more, the slowest publication took {slowest:?}, {seen} overviews seen");
+    println!("16 stuck consoles: {grown} MiB more; overviews, page frames and events seen: {seen:?}");
     assert!(grown < 128, "{grown} MiB");
-    assert!(slowest < Duration::from_millis(100), "{slowest:?}");
-    assert!(seen >= 2, "{seen}");
+    assert!(seen[0] >= 2 && seen[1] >= 40 && seen[2] >= 30_000, "{seen:?}");
 }

@@ -15,6 +15,7 @@ use super::connection::{Buffers, READ_SIZE};
 use super::desk::Desk;
 use super::ear::Ear;
 use super::handle::ShardCommand;
+use super::tails::Tails;
 use crate::config::Config;
 use crate::fleet::permits::PermitInput;
 use crate::gateway::commands::Outgoing;
@@ -44,6 +45,8 @@ pub struct Context {
     pub stages: RefCell<Stages>,
     /// Listens to one of its shards for commands by chat.
     pub ear: Option<Ear>,
+    /// Who watches events.
+    pub tails: Tails,
     /// What the lanes confirm.
     pub progress: Rc<Progress>,
     /// Dispatches by [`EventKind::index`].

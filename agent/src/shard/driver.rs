@@ -19,9 +19,11 @@ use super::ear::Ear;
 use super::inflate::Inflater;
 use super::socket::{ConnectError, Socket, connect};
 use super::staged;
+use super::tails::Passing;
 use crate::fleet::permits::PermitInput;
 use crate::gateway::commands::{Standing, Ticket};
 use crate::gateway::guilds::GuildNote;
+use crate::gateway::kind::EventKind;
 use crate::gateway::{Input, Output, frame};
 use crate::pipeline::{Event, Lane};
 use crate::store::{Change, StoredSession};
@@ -227,9 +229,12 @@ impl Driver {
         let sinks = &self.context.sinks;
         if !self.context.stages.borrow().are_idle() {
             staged::take(&self.shard, &self.context, lane, &mut self.dispatches, buffers, now);
+            self.show(buffers.events.iter().map(|event| (event.kind, event.seq, &*event.payload)), now);
             sinks.iter().for_each(|sink| sink.push(&buffers.events));
             return buffers.events.clear();
         }
+        let payloads = &buffers.payloads;
+        self.show(self.dispatches.iter().map(|event| (event.kind, event.seq, &payloads[event.payload.clone()])), now);
         let count = u32::try_from(sinks.len()).expect("the configuration allows few sinks");
         self.dispatches.iter().for_each(|dispatch| lane.open(dispatch.seq, now, count));
         if sinks.is_empty() {
@@ -256,6 +261,16 @@ impl Driver {
         for Dispatch { kind, payload, .. } in &self.dispatches {
             ear.hear(*kind, &payloads[payload.clone()], bot, unix_ms(now));
         }
+    }
+
+    /// Shows events as the sinks get them to those who watch.
+    fn show<'a>(&self, events: impl Iterator<Item = (EventKind, u64, &'a [u8])>, received: Instant) {
+        if self.context.tails.are_idle() {
+            return;
+        }
+        let shard = self.shard.id;
+        events
+            .for_each(|(kind, seq, payload)| self.context.tails.show(Passing { shard, kind, seq, payload, received }));
     }
 
     fn count(&self, raw: usize, size: usize, now: Instant) {

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::desk::MembersResult;
+use super::tails::EventTap;
 use crate::config::Config;
 use crate::fleet::placement::Placement;
 use crate::gateway::commands::Standing;
@@ -44,6 +45,8 @@ pub enum ToWorker {
     Adopt(Arc<Config>, oneshot::Sender<()>),
     /// Describe one of its shards.
     Detail(u32, oneshot::Sender<ShardDetail>),
+    /// Somebody watches its events.
+    Tail(EventTap),
     /// For its instance of the sink of this name.
     Sink(Arc<str>, SinkOrder),
     /// Deliver these dead letters of the sink of this name again; answered when they are safe.
@@ -137,6 +140,17 @@ impl Shards {
         });
         let taken = futures_util::future::join_all(told).await;
         (0..).zip(taken).filter(|(_, taken)| !matches!(taken, Ok(true))).map(|(worker, _)| worker).collect()
+    }
+
+    /// Shows the events of every worker to a console.
+    ///
+    /// # Errors
+    /// [`Gone`] while shutting down.
+    pub async fn tail(&self, tap: EventTap) -> Result<(), Gone> {
+        for worker in self.workers.iter() {
+            worker.send(ToWorker::Tail(tap.clone())).await.map_err(|_| Gone)?;
+        }
+        Ok(())
     }
 
     /// Tells every worker to stop.

@@ -15,6 +15,7 @@ pub mod row;
 pub mod send;
 pub mod socket;
 mod staged;
+pub mod tails;
 pub mod worker;
 
 pub use context::{Context, Shard};

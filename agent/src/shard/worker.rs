@@ -21,6 +21,7 @@ use super::driver::Driver;
 use super::ear::Ear;
 use super::handle::ToWorker;
 use super::row;
+use super::tails::Tails;
 use crate::config::StagesConfig;
 use crate::fleet::permits::PermitInput;
 use crate::gateway::guilds::Guilds;
@@ -125,6 +126,7 @@ async fn work(plan: Plan) -> anyhow::Result<()> {
         sinks: sinks(&seat)?,
         stages: RefCell::new(Stages::new(&stages)),
         ear,
+        tails: Tails::default(),
         progress: Progress::new(),
         kinds: RefCell::new(vec![0; EventKind::NAMES.len()]),
         tls,
@@ -266,6 +268,7 @@ async fn sample(context: Rc<Context>, shards: Rc<[Rc<Shard>]>, samples: mpsc::Se
     loop {
         tick.tick().await;
         let now = Instant::now();
+        context.tails.sweep();
         let rows = shards.iter().zip(&mut before).map(|(shard, before)| {
             let events = shard.tally.borrow().events;
             shard.rate.set(u32::try_from(events - before[0]).unwrap_or(u32::MAX));
@@ -320,6 +323,7 @@ async fn answer(mut inbox: mpsc::Receiver<ToWorker>, shards: &[Rc<Shard>], conte
                     context.desk.ask(shard, request, asker, Instant::now());
                 }
             }
+            ToWorker::Tail(tap) => context.tails.add(tap),
             ToWorker::Adopt(config, done) => {
                 context.adopt(&config);
                 // Whoever asked may have left.

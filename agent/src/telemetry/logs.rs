@@ -12,6 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
+use super::log_taps::LogTaps;
 use crate::config::{Config, LogFormat};
 
 /// Other crates' detailed lines can hold headers and whole messages, and those hold tokens; whoever wants them names
@@ -93,11 +94,19 @@ pub fn start(config: &Config) -> Result<Logs, LogsError> {
     let (stderr, stderr_guard) = NonBlocking::new(io::stderr());
     let dropped = [files.error_counter(), stderr.error_counter()];
     let to_stderr = fmt::layer().with_writer(stderr).with_ansi(io::stderr().is_terminal());
-    let registry =
-        tracing_subscriber::registry().with(directives).with(to_files(config.log.format, files)).with(to_stderr);
-    registry.try_init().map_err(|_| LogsError::Started)?;
+    let registry = tracing_subscriber::registry().with(directives).with(to_files(config.log.format, files));
+    registry.with(to_stderr).with(LogTaps).try_init().map_err(|_| LogsError::Started)?;
     CONTROL.set(LogControl { filter: handle, dropped }).map_err(|_| LogsError::Started)?;
     Ok(Logs { _files: files_guard, _stderr: stderr_guard })
+}
+
+/// Starts logging to consoles only, for a process whose terminal is in use.
+///
+/// # Errors
+/// [`LogsError::Filter`] and [`LogsError::Started`].
+pub fn start_for_consoles(directives: &str) -> Result<(), LogsError> {
+    let directives = filter(directives).map_err(LogsError::Filter)?;
+    tracing_subscriber::registry().with(directives).with(LogTaps).try_init().map_err(|_| LogsError::Started)
 }
 
 fn to_files<S>(format: LogFormat, files: NonBlocking) -> Box<dyn Layer<S> + Send + Sync>

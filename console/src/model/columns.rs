@@ -7,7 +7,7 @@ use crate::format;
 
 /// One column.
 pub struct Column {
-    /// Name in scripts and in the order line.
+    /// Name in scripts and of the field that rows are ordered by.
     pub key: &'static str,
     /// Heading.
     pub title: &'static str,
@@ -24,15 +24,6 @@ pub struct Column {
 }
 
 impl Column {
-    /// What rows are ordered by: states from well to ill, numbers by size, names by letter.
-    pub fn order(&self, row: &ShardRow) -> (u64, String) {
-        match (self.value)(row) {
-            _ if self.key == "state" => (row.state as u64, String::new()),
-            Value::String(text) => (0, text),
-            value => (value.as_u64().unwrap_or(0), String::new()),
-        }
-    }
-
     /// Its place in [`COLUMNS`].
     pub fn index(key: &str) -> Option<usize> {
         COLUMNS.iter().position(|column| column.key == key)
@@ -131,6 +122,8 @@ pub fn fitting(width: u16) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use pilothouse_shared::fields::FIELDS;
+
     use super::*;
 
     #[test]
@@ -145,13 +138,10 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_and_rows_compare() {
-        for (index, column) in COLUMNS.iter().enumerate() {
-            assert_eq!(Column::index(column.key), Some(index));
+    fn an_agent_can_order_by_every_column() {
+        assert_eq!(COLUMNS.len(), FIELDS.len());
+        for (index, (column, field)) in COLUMNS.iter().zip(FIELDS).enumerate() {
+            assert_eq!((Column::index(column.key), column.key), (Some(index), field.name));
         }
-        let slow = ShardRow { id: 1, latency_ms: Some(90), ..ShardRow::default() };
-        let quick = ShardRow { id: 2, latency_ms: Some(9), ..ShardRow::default() };
-        let latency = &COLUMNS[Column::index("latency").expect("a column")];
-        assert!(latency.order(&slow) > latency.order(&quick));
     }
 }

@@ -1,28 +1,30 @@
 //! Everything the console knows and shows, free of terminal, clock and network. PURE.
 //!
-//! In reading order: [`fleet`] and [`history`] keep what agents told, [`nav`] the screen, [`grid`] and
-//! [`columns`] the shape of map and table, [`filter`], [`prompt`] and [`dialog`] what the operator types.
+//! In reading order: [`fleet`], [`history`] and [`stream`] keep what agents told, [`nav`] the screen, [`grid`] and
+//! [`columns`] the shape of map and table, [`prompt`] and [`dialog`] what the operator types.
 
 pub mod columns;
 pub mod dialog;
-pub mod filter;
 pub mod fleet;
 pub mod grid;
 pub mod history;
 pub mod nav;
 pub mod prompt;
+pub mod stream;
 
+use pilothouse_shared::page::Page;
 use pilothouse_shared::snapshot::{Overview, ShardDetail, ShardState};
+use pilothouse_shared::stream::{LogLevel, LogLine, Tail, TailEvent};
 use pilothouse_shared::wire::{Role, Subscription, ToAgent};
 
 use self::columns::{COLUMNS, Column};
 use self::dialog::Dialog;
-use self::filter::Filter;
 use self::fleet::Fleet;
 use self::grid::Grid;
 use self::history::History;
 use self::nav::{Nav, Screen};
 use self::prompt::Prompt;
+use self::stream::Stream;
 
 /// What is fixed when the console starts.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -130,18 +132,20 @@ pub struct ShardsView {
     pub cursor: u32,
     /// Leave out what is well.
     pub only_bad: bool,
-    /// The filter in force.
-    pub filter: Filter,
-    /// Its text.
-    pub filter_text: String,
+    /// The filter in force, valid.
+    pub filter: String,
     /// Column that orders the table.
     pub sort: usize,
     /// From the largest to the smallest.
     pub descending: bool,
     /// Steps nearer than the whole map needs.
     pub zoom: u8,
-    /// Ids of the table's rows, filtered and ordered.
+    /// Ids of the shards that pass, in the order that the agent told.
     pub order: Vec<u32>,
+    /// By id, whether a shard is among them.
+    pub passing: Vec<bool>,
+    /// The page that came whole over the present connection and is kept up to date.
+    pub listed: Option<Page>,
     /// First row of the table on the screen.
     pub top: usize,
 }
@@ -152,15 +156,34 @@ impl Default for ShardsView {
             table: false,
             cursor: 0,
             only_bad: false,
-            filter: Filter::default(),
-            filter_text: String::new(),
+            filter: String::new(),
             sort: Column::index("id").expect("the id column exists"),
             descending: false,
             zoom: 0,
             order: Vec::new(),
+            passing: Vec::new(),
+            listed: None,
             top: 0,
         }
     }
+}
+
+/// The events that are watched.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct EventsView {
+    /// Which.
+    pub wanted: Tail,
+    /// Those that were shown.
+    pub stream: Stream<TailEvent>,
+}
+
+/// The log that is watched.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct LogsView {
+    /// Lines of this level and graver ones.
+    pub level: LogLevel,
+    /// Those that were shown.
+    pub stream: Stream<LogLine>,
 }
 
 /// What has the keyboard.
@@ -270,6 +293,10 @@ pub struct Model {
     pub nav: Nav,
     /// How all shards are shown.
     pub shards: ShardsView,
+    /// The events that are watched.
+    pub events: EventsView,
+    /// The log that is watched.
+    pub logs: LogsView,
     /// The chosen finding.
     pub finding: usize,
     /// What has the keyboard.
@@ -306,6 +333,8 @@ impl Model {
             detail: Detail::default(),
             nav: Nav::default(),
             shards: ShardsView::default(),
+            events: EventsView::default(),
+            logs: LogsView::default(),
             finding: 0,
             input: Input::Screen,
             notice: None,
@@ -334,12 +363,12 @@ impl Model {
 
     /// When what is known of the shards was last confirmed: only changes are told, so every frame confirms the rest.
     pub fn fleet_seen(&self) -> Option<u64> {
-        if self.fleet.map_whole || self.fleet.rows_whole { self.heard_at } else { self.fleet_at }
+        if self.fleet.map_whole || self.shards.listed.is_some() { self.heard_at } else { self.fleet_at }
     }
 
     /// The same for the table, whose rows are told only while it is shown.
     pub fn rows_seen(&self) -> Option<u64> {
-        if self.fleet.rows_whole { self.heard_at } else { self.rows_at }
+        if self.shards.listed.is_some() { self.heard_at } else { self.rows_at }
     }
 
     /// Too small for anything but one line.
@@ -389,41 +418,69 @@ impl Model {
         usize::from(self.body().height.saturating_sub(2))
     }
 
+    /// Rows of events or log lines that can be seen.
+    pub fn stream_rows(&self) -> usize {
+        usize::from(self.body().height.saturating_sub(2 + self.line_rows()))
+    }
+
+    /// Rows in which the last line on the screen is shown whole.
+    pub fn line_rows(&self) -> u16 {
+        let shown = match self.nav.screen() {
+            Screen::Events => self.events.wanted.payloads,
+            Screen::Logs => self.logs.stream.is_held(),
+            _ => false,
+        };
+        if shown { (self.body().height / 3).clamp(3, 12) } else { 0 }
+    }
+
     /// What the agent should tell: only what is shown.
     pub fn subscription(&self) -> Subscription {
         let screen = self.nav.screen();
-        let filters = !self.shards.filter.is_empty();
-        let rows = screen == Screen::Shards && (self.shards.table || filters);
+        let among_shards = matches!(screen, Screen::Shards | Screen::Shard(_));
         Subscription {
             overview: true,
-            map: screen != Screen::Overview || self.overview_has_map(),
-            shards: rows,
+            map: among_shards || (screen == Screen::Overview && self.overview_has_map()),
+            page: (screen == Screen::Shards).then(|| self.page()),
             detail: if let Screen::Shard(id) = screen { Some(id) } else { None },
+            tail: (screen == Screen::Events).then(|| self.events.wanted.clone()),
+            logs: (screen == Screen::Logs).then_some(self.logs.level),
         }
+    }
+
+    /// The rows that are shown: those on the screen of the table, the chosen one of the map.
+    pub fn page(&self) -> Page {
+        let view = &self.shards;
+        let ill = if view.only_bad { " !state=active" } else { "" };
+        let filter = format!("{}{ill}", view.filter).trim().to_owned();
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        if view.table {
+            let (sort, descending) = (COLUMNS[view.sort].key.to_owned(), view.descending);
+            return Page { filter, sort, descending, offset: number(view.top), count: number(self.table_rows()) };
+        }
+        Page { filter, offset: number(self.cursor_row()), count: 1, ..Page::default() }
+    }
+
+    /// Whether the agent has told the list that is wanted now.
+    pub fn is_listed(&self) -> bool {
+        self.shards.listed.as_ref().is_some_and(|listed| listed.is_of_list(&self.page()))
     }
 
     /// Whether the map shows this shard: it passes the filter and, with "only bad", is not well.
     pub fn shows(&self, id: u32) -> bool {
         let bad = || self.fleet.state(id) != Some(ShardState::Active);
-        let passes = || self.fleet.row(id).is_some_and(|row| self.shards.filter.matches(row));
+        let passes = || self.shards.passing.get(id as usize).copied().unwrap_or(false);
         (!self.shards.only_bad || bad()) && (self.shards.filter.is_empty() || passes())
     }
 
-    /// Filters and orders the table anew.
-    pub fn arrange(&mut self) {
-        let view = &mut self.shards;
-        let wanted = |state| !view.only_bad || state != ShardState::Active;
-        let mut rows: Vec<_> = self.fleet.rows().filter(|row| wanted(row.state) && view.filter.matches(row)).collect();
-        let column = &COLUMNS[view.sort];
-        rows.sort_by_cached_key(|row| column.order(row));
-        if view.descending {
-            rows.reverse();
-        }
-        view.order = rows.into_iter().map(|row| row.id).collect();
+    /// Takes in which shards pass, in order.
+    pub fn set_order(&mut self, order: Vec<u32>) {
+        let mut passing = vec![false; self.fleet.total() as usize];
+        order.iter().filter_map(|id| usize::try_from(*id).ok()).for_each(|id| passing[id] = true);
+        (self.shards.order, self.shards.passing) = (order, passing);
         self.follow_cursor();
     }
 
-    /// The table's row of the chosen shard, or the nearest one.
+    /// The place of the chosen shard in the list, or the first on the screen.
     pub fn cursor_row(&self) -> usize {
         self.shards.order.iter().position(|&id| id == self.shards.cursor).unwrap_or(self.shards.top)
     }
@@ -455,10 +512,18 @@ mod tests {
         let mut model = Model::new(Setup::default(), (80, 24), Look::Dark);
         assert_eq!(model.subscription(), Subscription { overview: true, ..Subscription::default() });
         model.nav.go(Screen::Shards);
-        assert!(model.subscription().map && !model.subscription().shards);
-        model.shards.table = true;
-        assert!(model.subscription().shards);
+        let of_cursor = Page { count: 1, ..Page::default() };
+        assert_eq!(model.subscription().page, Some(of_cursor), "the chosen row");
+        (model.shards.table, model.shards.only_bad, model.shards.filter) = (true, true, "id<9".into());
+        let of_table = Page { filter: "id<9 !state=active".into(), count: 19, ..Page::default() };
+        assert_eq!(model.subscription().page, Some(of_table));
         model.nav.go(Screen::Shard(3));
-        assert!(!model.subscription().shards && model.subscription().detail == Some(3));
+        assert!(model.subscription().map && model.subscription().page.is_none());
+        assert_eq!(model.subscription().detail, Some(3));
+        model.nav.go(Screen::Events);
+        let Subscription { map, tail, logs, .. } = model.subscription();
+        assert_eq!((map, tail, logs), (false, Some(Tail::default()), None));
+        model.nav.go(Screen::Logs);
+        assert_eq!((model.subscription().tail, model.subscription().logs), (None, Some(LogLevel::Info)));
     }
 }

@@ -10,6 +10,10 @@ pub enum Screen {
     Shards,
     /// One shard.
     Shard(u32),
+    /// Events as they come.
+    Events,
+    /// The agent's log.
+    Logs,
 }
 
 /// The screens that were visited, as in a browser.
@@ -66,7 +70,7 @@ impl Nav {
     pub fn up(&mut self) {
         match self.screen() {
             Screen::Overview => {}
-            Screen::Shards => self.go(Screen::Overview),
+            Screen::Shards | Screen::Events | Screen::Logs => self.go(Screen::Overview),
             Screen::Shard(_) => self.go(Screen::Shards),
         }
     }

@@ -1,6 +1,7 @@
 //! The line one types into: the `:` command line and the `/` filter. PURE.
 
-use super::filter::FilterError;
+use pilothouse_shared::filter::FilterError;
+
 use crate::message::Key;
 
 /// What the line is for.

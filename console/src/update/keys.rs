@@ -1,13 +1,17 @@
 //! What keys and mouse do, by what has the keyboard. PURE.
 
+use pilothouse_shared::filter::Filter;
+use pilothouse_shared::page::write_order;
+use pilothouse_shared::stream::LogLevel;
+
 use super::{line, notify};
 use crate::actions::{self, Action, Entry, Risk};
 use crate::message::{Effect, Key, Mouse};
 use crate::model::columns::{COLUMNS, fitting};
 use crate::model::dialog::{Consent, Dialog};
-use crate::model::filter::Filter;
 use crate::model::nav::Screen;
 use crate::model::prompt::{Prompt, Purpose};
+use crate::model::stream::Stream;
 use crate::model::{Input, Link, Model};
 
 pub(super) fn key(model: &mut Model, key: Key, now: u64) -> Vec<Effect> {
@@ -72,11 +76,20 @@ pub(super) fn act(model: &mut Model, entry: &Entry, now: u64) -> Vec<Effect> {
         Action::Help => model.input = Input::Help(0),
         Action::Overview => model.nav.go(Screen::Overview),
         Action::Shards => model.nav.go(Screen::Shards),
+        Action::Events => model.nav.go(Screen::Events),
+        Action::Logs => model.nav.go(Screen::Logs),
+        Action::Payloads => payloads(model, now),
+        Action::MoreLogs => level(model, 1),
+        Action::LessLogs => level(model, -1),
+        Action::Pause => match model.nav.screen() {
+            Screen::Logs => model.logs.stream.toggle(),
+            _ => model.events.stream.toggle(),
+        },
         Action::Up => up(model),
         Action::Back => model.nav.back(),
         Action::Forward => model.nav.forward(),
         Action::Command => model.input = Input::Prompt(Prompt::new(Purpose::Command, "")),
-        Action::Filter => model.input = Input::Prompt(Prompt::new(Purpose::Filter, &model.shards.filter_text)),
+        Action::Filter => model.input = Input::Prompt(Prompt::new(Purpose::Filter, &model.shards.filter)),
         Action::Theme => {
             model.look = model.look.next();
             notify(model, format!("theme: {}", model.look.name()), true, now);
@@ -107,15 +120,46 @@ fn on_shards(model: &mut Model, action: Action) {
         movement => return move_by(model, movement),
     }
     model.shards.zoom = model.shards.zoom.min(model.grid().deepest);
-    model.arrange();
+    model.follow_cursor();
+}
+
+/// Payloads hold what people write: they are shown when asked for, and where the role allows it.
+fn payloads(model: &mut Model, now: u64) {
+    if model.may_change() {
+        model.events.wanted.payloads = !model.events.wanted.payloads;
+    } else {
+        notify(model, "payloads need the role operator", false, now);
+    }
+}
+
+fn level(model: &mut Model, step: isize) {
+    let at = (model.logs.level as usize).saturating_add_signed(step).min(LogLevel::ALL.len() - 1);
+    if LogLevel::ALL[at] != model.logs.level {
+        line::logs(model, LogLevel::ALL[at]);
+    }
 }
 
 fn move_by(model: &mut Model, action: Action) {
+    let page = model.stream_rows();
     match model.nav.screen() {
         Screen::Overview => move_finding(model, action),
         Screen::Shards if model.shards.table => move_row(model, action),
         Screen::Shards => move_cell(model, action),
         Screen::Shard(id) => move_shard(model, id, action),
+        Screen::Events => scroll(&mut model.events.stream, page, action),
+        Screen::Logs => scroll(&mut model.logs.stream, page, action),
+    }
+}
+
+fn scroll<T>(stream: &mut Stream<T>, page: usize, action: Action) {
+    match action {
+        Action::MoveUp => stream.older(1),
+        Action::MoveDown => stream.newer(1),
+        Action::PageUp => stream.older(page),
+        Action::PageDown => stream.newer(page),
+        Action::First => stream.older(usize::MAX),
+        Action::Last => stream.newer(usize::MAX),
+        _ => {}
     }
 }
 
@@ -182,11 +226,10 @@ fn move_shard(model: &mut Model, id: u32, action: Action) {
 }
 
 fn up(model: &mut Model) {
-    let filtered = !model.shards.filter_text.is_empty() || model.shards.only_bad;
+    let filtered = !model.shards.filter.is_empty() || model.shards.only_bad;
     if model.nav.screen() == Screen::Shards && filtered {
         set_filter(model, "");
         model.shards.only_bad = false;
-        model.arrange();
     } else {
         model.nav.up();
     }
@@ -203,8 +246,7 @@ fn open(model: &mut Model) {
         [] => model.nav.go(Screen::Shards),
         [id] => model.nav.go(Screen::Shard(*id)),
         several => {
-            let ids = several.iter().take(500).map(u32::to_string).collect::<Vec<_>>().join(",");
-            set_filter(model, &ids);
+            set_filter(model, &write_order(several));
             model.shards.table = true;
             model.nav.go(Screen::Shards);
         }
@@ -232,11 +274,10 @@ fn to_bad(model: &mut Model, back: bool, now: u64) {
     }
 }
 
+/// Puts a filter in force that is one.
 fn set_filter(model: &mut Model, text: &str) {
-    if let Ok(parsed) = Filter::parse(text) {
-        model.shards.filter = parsed;
-        text.clone_into(&mut model.shards.filter_text);
-        model.arrange();
+    if Filter::parse(text).is_ok() {
+        text.clone_into(&mut model.shards.filter);
     }
 }
 
@@ -389,7 +430,7 @@ fn press_heading(model: &mut Model, column: u16) {
         if (left..right).contains(&column) {
             model.shards.descending = model.shards.sort == index && !model.shards.descending;
             model.shards.sort = index;
-            return model.arrange();
+            return;
         }
         left = right;
     }

@@ -1,17 +1,18 @@
 //! Runs what was typed behind `:` and what a dialog agreed to, and shows the answers. PURE.
 
 use pilothouse_shared::command::Command;
+use pilothouse_shared::filter::FilterError;
 use pilothouse_shared::plan::Plan;
 use pilothouse_shared::selector::Selector;
+use pilothouse_shared::stream::{LogLevel, Tail};
 use pilothouse_shared::wire::ToAgent;
 
 use super::{keys, notify};
 use crate::actions::{self, Entry, Scope};
 use crate::message::Effect;
 use crate::model::dialog::Dialog;
-use crate::model::filter::{Filter, FilterError};
 use crate::model::nav::Screen;
-use crate::model::{Due, Input, Model};
+use crate::model::{Due, EventsView, Input, LogsView, Model};
 
 /// Lines that are remembered.
 const PAST: usize = 200;
@@ -48,6 +49,14 @@ pub(super) fn run(model: &mut Model, line: &str, now: u64) -> Vec<Effect> {
     match Command::parse(line) {
         Ok(Command::Shards { shards }) => {
             list(model, &shards);
+            Vec::new()
+        }
+        Ok(Command::Tail { which }) => {
+            tail(model, Tail::of(&which));
+            Vec::new()
+        }
+        Ok(Command::Logs { level }) => {
+            logs(model, level);
             Vec::new()
         }
         Ok(command) => from_prompt(model, &command, line),
@@ -129,13 +138,26 @@ fn remember(model: &mut Model, line: &str) {
 
 /// `:shards SELECTOR` is the table, filtered.
 fn list(model: &mut Model, shards: &Selector) {
-    let text = if *shards == Selector::all() { String::new() } else { shards.to_string() };
-    model.shards.filter = Filter::parse(&text).unwrap_or_default();
-    model.shards.filter_text = text;
+    // A selector is a filter, too.
+    model.shards.filter = if *shards == Selector::all() { String::new() } else { shards.to_string() };
     model.shards.table = true;
     model.input = Input::Screen;
     model.nav.go(Screen::Shards);
-    model.arrange();
+}
+
+/// Watches other events; payloads stay as they were.
+fn tail(model: &mut Model, wanted: Tail) {
+    let payloads = model.events.wanted.payloads;
+    model.events = EventsView { wanted: Tail { payloads, ..wanted }, ..EventsView::default() };
+    model.input = Input::Screen;
+    model.nav.go(Screen::Events);
+}
+
+/// Watches the log from another level on.
+pub(super) fn logs(model: &mut Model, level: LogLevel) {
+    model.logs = LogsView { level, ..LogsView::default() };
+    model.input = Input::Screen;
+    model.nav.go(Screen::Logs);
 }
 
 fn from_prompt(model: &mut Model, command: &Command, line: &str) -> Vec<Effect> {

@@ -1,5 +1,6 @@
 //! What the link's news do to the model. PURE.
 
+use pilothouse_shared::page::{Page, read_order};
 use pilothouse_shared::snapshot::{Overview, ShardDetail};
 use pilothouse_shared::wire::FromAgent;
 
@@ -40,7 +41,8 @@ fn opened(model: &mut Model, now: u64) {
 
 fn down(model: &mut Model, reason: &str, wait_ms: Option<u64>, now: u64) {
     model.fleet_at = model.fleet_seen();
-    model.fleet.link_lost();
+    model.fleet.map_whole = false;
+    model.shards.listed = None;
     model.link = Link::Down { reason: format::clean(reason), retry_at: wait_ms.map(|wait| now + wait) };
     model.subscribed = None;
     let unanswered = std::mem::take(&mut model.due);
@@ -65,14 +67,15 @@ fn frame(model: &mut Model, frame: FromAgent, now: u64) -> Vec<Effect> {
             model.fleet.apply_map(total, full, &states);
             keep_cursor(model);
         }
-        FromAgent::Shards { total, full, more, rows } => {
-            model.fleet.apply_rows(total, full, more, rows);
-            model.rows_at = Some(now);
-            keep_cursor(model);
-            if !more {
-                model.arrange();
+        FromAgent::Page { of, total, order, follow, rows } => {
+            // One of a list that is no longer asked for was on its way.
+            if model.subscription().page.is_some_and(|page| page.is_of_list(&of)) {
+                model.fleet.apply_rows(total, rows);
+                page(model, of, order, follow, now);
             }
         }
+        FromAgent::Tail { matched, events } => model.events.stream.push(matched, events),
+        FromAgent::Logs { matched, lines } => model.logs.stream.push(matched, lines),
         FromAgent::Detail(detail) => self::detail(model, detail, now),
         FromAgent::Plan { id, plan } => line::planned(model, id, plan, now),
         FromAgent::Progress { done, of, .. } => notify(model, format!("{done} of {of} done"), true, now),
@@ -90,6 +93,19 @@ fn overview(model: &mut Model, overview: Box<Overview>, now: u64) {
     model.history.push(Sample { second: now / 1_000, rate: overview.in_per_s, latency: Some(overview.p99_us) });
     model.finding = model.finding.min(overview.findings.len().saturating_sub(1));
     model.overview = Some((overview, now));
+}
+
+fn page(model: &mut Model, of: Page, order: Option<String>, follow: u32, now: u64) {
+    keep_cursor(model);
+    if let Some(order) = order.and_then(|text| read_order(&text, model.fleet.total())) {
+        model.set_order(order);
+    }
+    if follow == 0 {
+        model.rows_at = Some(now);
+        let part = of.part(&model.shards.order).to_vec();
+        model.fleet.keep_rows(&part);
+        model.shards.listed = Some(of);
+    }
 }
 
 fn detail(model: &mut Model, detail: Box<ShardDetail>, now: u64) {

@@ -86,7 +86,7 @@ fn subscribe(model: &mut Model) -> Option<Effect> {
     }
     model.fleet_at = model.fleet_seen();
     model.fleet.map_whole &= wanted.map;
-    model.fleet.rows_whole &= wanted.shards;
+    model.shards.listed.take_if(|listed| wanted.page.as_ref().is_none_or(|page| !page.is_of_list(listed)));
     model.subscribed = Some(wanted.clone());
     Some(Effect::Send(ToAgent::Subscribe(wanted)))
 }

@@ -62,10 +62,9 @@ pub(super) fn heading(scene: Scene<'_>, buf: &mut Buffer, body: Rect, how: &str)
     if model.shards.only_bad {
         say(buf, "only what is not active", Ink::Warn);
     }
-    if !model.shards.filter_text.is_empty() {
-        let matching =
-            format!("filter {} ({})", model.shards.filter_text, format::count(model.shards.order.len() as u64));
-        say(buf, &matching, Ink::Warn);
+    if !model.shards.filter.is_empty() {
+        let passing = if model.is_listed() { format::count(model.shards.order.len() as u64) } else { "?".into() };
+        say(buf, &format!("filter {} ({passing})", model.shards.filter), Ink::Warn);
     }
     say(buf, how, Ink::Dim);
 }
@@ -99,9 +98,7 @@ fn under_cursor(scene: Scene<'_>, buf: &mut Buffer, body: Rect, grid: &Grid) {
 }
 
 fn row_words(scene: Scene<'_>) -> String {
-    let Some(row) = scene.model.fleet.row(scene.model.shards.cursor).filter(|_| scene.model.fleet.rows_whole) else {
-        return String::new();
-    };
+    let Some(row) = scene.model.fleet.row(scene.model.shards.cursor) else { return String::new() };
     let since = format::span(scene.model.agent_now(scene.now).saturating_sub(row.since));
     format!(
         " for {since} on {} worker {}, {}/s",

@@ -6,6 +6,7 @@ mod detail;
 mod map;
 mod overlay;
 mod overview;
+mod stream;
 mod table;
 
 use ratatui::buffer::Buffer;
@@ -90,6 +91,8 @@ pub fn draw(model: &Model, theme: &Theme, now: u64, buf: &mut Buffer) {
         Screen::Shards if model.shards.table => table::draw(scene, buf, body),
         Screen::Shards => map::draw(scene, buf, body),
         Screen::Shard(id) => detail::draw(scene, buf, body, id),
+        Screen::Events => stream::events(scene, buf, body),
+        Screen::Logs => stream::logs(scene, buf, body),
     }
     footer(scene, buf);
     overlay::draw(scene, buf, body);
@@ -144,6 +147,8 @@ fn crumbs(scene: Scene<'_>) -> String {
         Screen::Shards if scene.model.shards.table => format!("Pilothouse {into} Shards {into} table"),
         Screen::Shards => format!("Pilothouse {into} Shards {into} map"),
         Screen::Shard(id) => format!("Pilothouse {into} Shards {into} {id}"),
+        Screen::Events => format!("Pilothouse {into} Events"),
+        Screen::Logs => format!("Pilothouse {into} Logs"),
     }
 }
 
@@ -227,6 +232,8 @@ fn hint_name(model: &Model, entry: &Entry) -> &'static str {
     match entry.action {
         Action::ToggleTable if model.shards.table => "map",
         Action::OnlyBad if model.shards.only_bad => "all",
+        Action::Pause if model.events.stream.is_held() && model.nav.screen() == Screen::Events => "follow",
+        Action::Pause if model.logs.stream.is_held() && model.nav.screen() == Screen::Logs => "follow",
         _ => entry.name,
     }
 }
@@ -285,11 +292,9 @@ fn remark(scene: Scene<'_>, buf: &mut Buffer, y: u16, prompt: &Prompt) {
 }
 
 fn found(model: &Model) -> String {
-    if !model.fleet.rows_whole && !model.shards.filter.is_empty() {
-        return "waiting for the rows".into();
+    if !model.is_listed() {
+        return "waiting for the list".into();
     }
-    let total = model.fleet.total();
-    let passing =
-        if model.shards.filter.is_empty() { total } else { u32::try_from(model.shards.order.len()).unwrap_or(0) };
-    format!("{} of {} match", format::count(passing.into()), format::count(total.into()))
+    let (passing, total) = (model.shards.order.len() as u64, model.fleet.total());
+    format!("{} of {} match", format::count(passing), format::count(total.into()))
 }

@@ -26,14 +26,17 @@ pub(super) fn draw(scene: Scene<'_>, buf: &mut Buffer, body: Rect) {
     map::heading(scene, buf, body, &format!("rows {part} by {} {direction}", COLUMNS[model.shards.sort].key));
     titles(scene, buf, body, &columns);
     let rows = Rect { y: body.y + 2, height: body.height.saturating_sub(2), ..body };
-    if !model.fleet.rows_whole && model.shards.order.is_empty() {
-        scene.put(buf, rows.x + 1, rows.y, rows.width, "waiting for the rows", Ink::Dim);
+    if !model.is_listed() && model.shards.order.is_empty() {
+        scene.put(buf, rows.x + 1, rows.y, rows.width, "waiting for the list", Ink::Dim);
     } else if model.shards.order.is_empty() {
         scene.put(buf, rows.x + 1, rows.y, rows.width, "no shard passes, Esc takes the filter away", Ink::Dim);
     }
-    let visible = model.shards.order.iter().skip(model.shards.top).filter_map(|&id| model.fleet.row(id));
-    for (row, y) in visible.zip(rows.top()..rows.bottom()) {
-        self::row(scene, buf, Rect { y, height: 1, ..rows }, row, &columns);
+    for (&id, y) in model.shards.order.iter().skip(model.shards.top).zip(rows.top()..rows.bottom()) {
+        let area = Rect { y, height: 1, ..rows };
+        match model.fleet.row(id) {
+            Some(row) => self::row(scene, buf, area, row, &columns),
+            None => awaited(scene, buf, area, id),
+        }
     }
     if let Some(at) = model.rows_seen() {
         scene.weather(buf, rows, at);
@@ -60,6 +63,18 @@ fn cell(buf: &mut Buffer, (x, y): (u16, u16), width: u16, text: &str, right: boo
         text::put_right(buf, x + width, y, width, text, style, cut);
     } else {
         text::put(buf, x, y, width, text, style, cut);
+    }
+}
+
+/// A row that is on its way: what the map tells of its shard.
+fn awaited(scene: Scene<'_>, buf: &mut Buffer, area: Rect, id: u32) {
+    let [number, state] = [&COLUMNS[0], &COLUMNS[1]];
+    let ink = if id == scene.model.shards.cursor { Ink::Strong } else { Ink::Text };
+    scene.put_right(buf, area.x + 1 + number.width, area.y, number.width, &id.to_string(), ink);
+    if let Some(known) = scene.model.fleet.state(id) {
+        let text = format!("{} {known}", scene.theme.sign(known));
+        let x = area.x + number.width + 2;
+        text::put(buf, x, area.y, state.width, &text, scene.theme.state(known), scene.theme.signs.cut);
     }
 }
 

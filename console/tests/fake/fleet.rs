@@ -1,13 +1,16 @@
 //! A fleet that is made up from a seed.
 
 use pilothouse_shared::command::Command;
+use pilothouse_shared::ids::GuildId;
+use pilothouse_shared::page::{List, Page, whole, write_order};
 use pilothouse_shared::plan::{Plan, Step};
 use pilothouse_shared::selector::Selector;
 use pilothouse_shared::snapshot::{
     AgentRow, CloseRow, Finding, GenerationRow, IdentifyRow, LifeEvent, Overview, Severity, ShardDetail, ShardRow,
     ShardState, SinkRow, StageRow,
 };
-use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role};
+use pilothouse_shared::stream::{LogLevel, LogLine, Tail, TailEvent};
+use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role, Subscription};
 
 /// A fleet of `total` shards that lives by a seed.
 #[derive(Clone)]
@@ -72,6 +75,74 @@ impl Fleet {
         }
     }
 
+    /// Every state.
+    pub(crate) fn map(&self) -> FromAgent {
+        let letters = self.rows.iter().map(|row| row.state.letter()).collect();
+        FromAgent::Map { total: self.total(), full: true, states: vec![(0, letters)] }
+    }
+
+    /// A page, whole.
+    pub(crate) fn page(&self, of: &Page) -> FromAgent {
+        let order = List::of(of).expect("the console asks for what there is").ids(&self.rows);
+        let rows = of.part(&order).iter().map(|id| whole(&self.rows[*id as usize])).collect();
+        FromAgent::Page { of: of.clone(), total: self.total(), order: Some(write_order(&order)), follow: 0, rows }
+    }
+
+    /// A few events, of many.
+    pub(crate) fn tail(&self, of: &Tail, now: u64) -> FromAgent {
+        let event = |at: u64| {
+            let name = of.types.first().map_or(TYPES[usize::try_from(at).expect("few") % 5].0, |name| name);
+            let (guild, payload) = (
+                GuildId(197_038_439_483_310_086 + (at << 22)),
+                format!("{{\"t\":\"{name}\",\"s\":{at},\"op\":0,\"d\":{{\"content\":\"{}\"}}}}", "aye ".repeat(40)),
+            );
+            TailEvent {
+                at: now - 4_000 + at * 97,
+                shard: u32::try_from(at * 7 % 64).expect("few"),
+                name: name.to_owned(),
+                seq: 51_203 + at,
+                guild: (at % 4 != 3).then_some(guild),
+                size: u32::try_from(payload.len()).expect("few"),
+                payload: of.payloads.then_some(payload),
+            }
+        };
+        FromAgent::Tail { matched: 1_084, events: (0..40).map(event).collect() }
+    }
+
+    /// A few log lines.
+    pub(crate) fn logs(&self, of: LogLevel, now: u64) -> FromAgent {
+        let said = [
+            (
+                LogLevel::Info,
+                "agent",
+                "64 shards on 2 workers, 0 sessions to resume, 812 of 1000 identifies left today",
+            ),
+            (LogLevel::Warn, "shard::driver", "a command waited too long for the shard and was dropped shard=9"),
+            (
+                LogLevel::Info,
+                "shard::driver",
+                "connection ended: closed with 4000 (unknown error), it resumes its session and loses nothing shard=3 code=4000",
+            ),
+            (LogLevel::Debug, "shard::driver", "resumed, 41 events replayed shard=3"),
+            (LogLevel::Error, "store::writer", "the store is behind: trying again in a second"),
+        ];
+        let lines: Vec<LogLine> = (0_u64..)
+            .zip(said)
+            .filter(|(_, (level, ..))| *level <= of)
+            .map(|(index, (level, module, text))| LogLine {
+                at: now - 4_000 + index * 700,
+                level,
+                target: format!("pilothouse_agent::{module}"),
+                text: text.to_owned(),
+            })
+            .collect();
+        FromAgent::Logs { matched: lines.len() as u64, lines }
+    }
+
+    fn total(&self) -> u32 {
+        u32::try_from(self.rows.len()).expect("a u32 of shards")
+    }
+
     /// One shard in depth.
     pub(crate) fn detail(&self, id: u32, now: u64) -> Option<ShardDetail> {
         let row = self.rows.get(usize::try_from(id).ok()?)?.clone();
@@ -100,6 +171,19 @@ impl Fleet {
             ],
         })
     }
+}
+
+/// All frames that answer a subscription at once.
+pub(crate) fn answer(fleet: &Fleet, wanted: &Subscription, now: u64) -> Vec<FromAgent> {
+    let frames = [
+        wanted.overview.then(|| FromAgent::Overview(Box::new(fleet.overview(now)))),
+        wanted.map.then(|| fleet.map()),
+        wanted.page.as_ref().map(|page| fleet.page(page)),
+        wanted.detail.and_then(|id| fleet.detail(id, now)).map(|detail| FromAgent::Detail(Box::new(detail))),
+        wanted.tail.as_ref().map(|tail| fleet.tail(tail, now)),
+        wanted.logs.map(|level| fleet.logs(level, now)),
+    ];
+    frames.into_iter().flatten().collect()
 }
 
 /// Types and their share of the whole, in percent.

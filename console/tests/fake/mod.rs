@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::{SinkExt, StreamExt};
 use pilothouse_shared::command::Command;
-use pilothouse_shared::snapshot::{CloseRow, ShardRow, ShardState};
+use pilothouse_shared::snapshot::{CloseRow, ShardState};
 use pilothouse_shared::wire::{FromAgent, Role, Subscription, ToAgent};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::interval;
@@ -59,8 +59,8 @@ async fn console(stream: TcpStream, mut fleet: Fleet, role: Role) {
                 match serde_json::from_str(text.as_str()).expect("the console speaks the protocol") {
                     ToAgent::Hello { .. } => send(&mut socket, &hello(role)).await,
                     ToAgent::Subscribe(subscription) => {
-                        first(&mut socket, &fleet, &wanted, &subscription).await;
                         wanted = subscription;
+                        tell(&mut socket, &fleet, &wanted).await;
                     }
                     ToAgent::Command { id, line, yes, .. } => {
                         let (ok, text) = answer(&fleet, &line);
@@ -79,62 +79,16 @@ async fn console(stream: TcpStream, mut fleet: Fleet, role: Role) {
                 }
             }
             _ = ticks.tick() => {
-                let before: Vec<ShardState> = fleet.rows.iter().map(|row| row.state).collect();
-                let changed = step(&mut fleet, &mut random, now());
-                tell(&mut socket, &fleet, &wanted, &before, &changed).await;
+                step(&mut fleet, &mut random, now());
+                tell(&mut socket, &fleet, &wanted).await;
             }
         }
     }
 }
 
-async fn first(socket: &mut WebSocketStream<TcpStream>, fleet: &Fleet, before: &Subscription, wanted: &Subscription) {
-    let total = u32::try_from(fleet.rows.len()).expect("a u32 of shards");
-    if wanted.overview && !before.overview {
-        send(socket, &FromAgent::Overview(Box::new(fleet.overview(now())))).await;
-    }
-    if wanted.map && !before.map {
-        let states = fleet.rows.iter().map(|row| (row.id, row.state)).collect();
-        send(socket, &FromAgent::Map { total, full: true, states }).await;
-    }
-    if wanted.shards && !before.shards {
-        let count = fleet.rows.len().div_ceil(256);
-        for (index, rows) in fleet.rows.chunks(256).enumerate() {
-            let frame = FromAgent::Shards { total, full: index == 0, more: index + 1 < count, rows: rows.to_vec() };
-            send(socket, &frame).await;
-        }
-    }
-    if let Some(detail) = wanted.detail.and_then(|id| fleet.detail(id, now())) {
-        send(socket, &FromAgent::Detail(Box::new(detail))).await;
-    }
-}
-
-async fn tell(
-    socket: &mut WebSocketStream<TcpStream>,
-    fleet: &Fleet,
-    wanted: &Subscription,
-    before: &[ShardState],
-    changed: &[u32],
-) {
-    let total = u32::try_from(fleet.rows.len()).expect("a u32 of shards");
-    if wanted.overview {
-        send(socket, &FromAgent::Overview(Box::new(fleet.overview(now())))).await;
-    }
-    if wanted.map {
-        let differs = |(row, before): (&ShardRow, &ShardState)| (row.state != *before).then_some((row.id, row.state));
-        let states: Vec<_> = fleet.rows.iter().zip(before).filter_map(differs).collect();
-        if !states.is_empty() {
-            send(socket, &FromAgent::Map { total, full: false, states }).await;
-        }
-    }
-    if wanted.shards {
-        for (index, ids) in changed.chunks(256).enumerate() {
-            let rows = ids.iter().map(|&id| fleet.rows[id as usize].clone()).collect();
-            let more = (index + 1) * 256 < changed.len();
-            send(socket, &FromAgent::Shards { total, full: false, more, rows }).await;
-        }
-    }
-    if let Some(detail) = wanted.detail.and_then(|id| fleet.detail(id, now())) {
-        send(socket, &FromAgent::Detail(Box::new(detail))).await;
+async fn tell(socket: &mut WebSocketStream<TcpStream>, fleet: &Fleet, wanted: &Subscription) {
+    for frame in fleet::answer(fleet, wanted, now()) {
+        send(socket, &frame).await;
     }
 }
 
@@ -144,9 +98,8 @@ async fn send(socket: &mut WebSocketStream<TcpStream>, frame: &FromAgent) {
     let _left = socket.send(Message::text(text)).await;
 }
 
-/// A second goes by: rates move, some shards change; tells which rows changed.
-fn step(fleet: &mut Fleet, random: &mut fastrand::Rng, now: u64) -> Vec<u32> {
-    let mut changed = Vec::new();
+/// A second goes by: rates move, some shards change.
+fn step(fleet: &mut Fleet, random: &mut fastrand::Rng, now: u64) {
     for row in &mut fleet.rows {
         if row.state != ShardState::Active && random.u8(..) < 60 {
             row.state = ShardState::Active;
@@ -168,9 +121,7 @@ fn step(fleet: &mut Fleet, random: &mut fastrand::Rng, now: u64) -> Vec<u32> {
             row.lag_ms = random.u32(0..3);
             row.unconfirmed = random.u32(0..5);
         }
-        changed.push(row.id);
     }
-    changed
 }
 
 fn answer(fleet: &Fleet, line: &str) -> (bool, String) {

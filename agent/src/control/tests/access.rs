@@ -9,7 +9,7 @@ use crate::control::tokens::Tokens;
 use crate::telemetry::clock::wall_ms;
 
 /// A line of every command, with the least role that may.
-const LINES: [(&str, Role); 31] = [
+const LINES: [(&str, Role); 33] = [
     ("status", Role::Viewer),
     ("shards *", Role::Viewer),
     ("explain 3", Role::Viewer),
@@ -37,6 +37,8 @@ const LINES: [(&str, Role); 31] = [
     ("set gateway.reserve_percent 6", Role::Operator),
     ("log info", Role::Operator),
     ("audit", Role::Operator),
+    ("tail", Role::Viewer),
+    ("logs", Role::Viewer),
     ("run", Role::Viewer),
     ("run one", Role::Operator),
     ("eval 1", Role::Admin),

@@ -1,11 +1,12 @@
-//! What `/` understands. Blanks join words that must all hold, `!` turns one round; a word is a selector
-//! (`3,8-15`, `state=fatal,lag>1s`), a comparison (`guilds>=500`, `agent=eu-*`) or a piece of text. PURE.
+//! What filters shards, in the console behind `/`. Blanks join words that must all hold, `!` turns one round; a word is a
+//! selector (`3,8-15`, `state=fatal,lag>1s`), a comparison (`guilds>=500`, `agent=eu-*`) or a piece of text. Pure.
 
-use pilothouse_shared::selector::Selector;
-use pilothouse_shared::snapshot::{ShardRow, ShardState};
+use crate::fields::{self, Field, Kind};
+use crate::selector::Selector;
+use crate::snapshot::{ShardRow, ShardState};
 
 /// A parsed filter; the empty one lets every shard pass.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Filter {
     words: Vec<Word>,
 }
@@ -21,19 +22,18 @@ pub struct FilterError {
     pub text: String,
 }
 
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 struct Word {
     not: bool,
     test: Test,
 }
 
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 enum Test {
     Selector(Selector),
-    /// Place in [`NUMBERS`].
-    Number(usize, Op, Vec<(u64, u64)>),
-    /// Place in [`NAMES`], and whether a match is wanted.
-    Name(usize, bool, Vec<String>),
+    Number(NumberOf, Op, Vec<(u64, u64)>),
+    /// With whether a match is wanted.
+    Name(NameOf, bool, Vec<String>),
     Text(String),
 }
 
@@ -59,25 +59,6 @@ const OPS: [(&str, Op); 6] = [
 
 type NumberOf = fn(&ShardRow) -> u64;
 type NameOf = fn(&ShardRow) -> &str;
-
-const NUMBERS: [(&str, NumberOf); 14] = [
-    ("id", |row| row.id.into()),
-    ("worker", |row| row.worker.into()),
-    ("gen", |row| row.generation.into()),
-    ("v", |row| row.version.into()),
-    ("latency", |row| row.latency_ms.unwrap_or_default().into()),
-    ("rate", |row| row.events_per_s.into()),
-    ("lag", |row| row.lag_ms.into()),
-    ("open", |row| row.unconfirmed.into()),
-    ("guilds", |row| row.guilds.into()),
-    ("unavailable", |row| row.unavailable.into()),
-    ("seq", |row| row.seq),
-    ("resumes", |row| row.resumes.into()),
-    ("identifies", |row| row.identifies.into()),
-    ("close", |row| row.close.as_ref().and_then(|close| close.code).unwrap_or_default().into()),
-];
-
-const NAMES: [(&str, NameOf); 2] = [("state", |row| row.state.name()), ("agent", |row| &row.agent)];
 
 impl Filter {
     /// Reads a filter.
@@ -120,29 +101,27 @@ impl Word {
 impl Test {
     fn parse(word: &str) -> Result<Self, String> {
         if let Ok(selector) = word.parse::<Selector>()
-            && !word.starts_with("agent=")
+            && (!word.starts_with("agent=") || (word.contains(',') && !word.contains('*')))
         {
             return Ok(Self::Selector(selector));
         }
         let Some((at, sign, op)) = operator(word) else { return Ok(Self::Text(word.to_lowercase())) };
-        let (field, values) = (&word[..at], &word[at + sign.len()..]);
-        if let Some(of) = NUMBERS.iter().position(|(name, _)| *name == field) {
-            return Ok(Self::Number(of, op, numbers(values)?));
+        let (name, values) = (&word[..at], &word[at + sign.len()..]);
+        match Field::of(name).map(|field| field.kind) {
+            Some(Kind::Number(of)) => Ok(Self::Number(of, op, numbers(values)?)),
+            Some(Kind::Name(of)) if matches!(op, Op::Equal | Op::Unequal) => {
+                names(name, values).map(|globs| Self::Name(of, op == Op::Equal, globs))
+            }
+            Some(Kind::Name(_)) => Err(format!("{name} is a name: write {name}= or {name}!=")),
+            None => Err(format!("no field {name:?}: {}", fields::names())),
         }
-        let Some(of) = NAMES.iter().position(|(name, _)| *name == field) else {
-            return Err(format!("no field {field:?}: {}", fields()));
-        };
-        if !matches!(op, Op::Equal | Op::Unequal) {
-            return Err(format!("{field} is a name: write {field}= or {field}!="));
-        }
-        names(field, values).map(|globs| Self::Name(of, op == Op::Equal, globs))
     }
 
     fn matches(&self, row: &ShardRow) -> bool {
         match self {
             Self::Selector(selector) => selector.matches(row),
-            Self::Number(of, op, ranges) => compare(NUMBERS[*of].1(row), *op, ranges),
-            Self::Name(of, wanted, globs) => globs.iter().any(|pattern| glob(pattern, NAMES[*of].1(row))) == *wanted,
+            Self::Number(of, op, ranges) => compare(of(row), *op, ranges),
+            Self::Name(of, wanted, globs) => globs.iter().any(|pattern| glob(pattern, of(row))) == *wanted,
             Self::Text(text) => {
                 let reason = row.close.as_ref().map_or("", |close| &close.reason);
                 [row.state.name(), &row.agent, reason].iter().any(|found| found.to_lowercase().contains(text))
@@ -154,10 +133,6 @@ impl Test {
 fn operator(word: &str) -> Option<(usize, &'static str, Op)> {
     let at = word.find(['=', '<', '>', '!'])?;
     OPS.iter().find(|(sign, _)| word[at..].starts_with(sign)).map(|(sign, op)| (at, *sign, *op))
-}
-
-fn fields() -> String {
-    NAMES.iter().map(|(name, _)| *name).chain(NUMBERS.iter().map(|(name, _)| *name)).collect::<Vec<_>>().join(", ")
 }
 
 fn numbers(values: &str) -> Result<Vec<(u64, u64)>, String> {
@@ -218,10 +193,10 @@ fn glob(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use pilothouse_shared::snapshot::CloseRow;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::snapshot::CloseRow;
 
     fn row() -> ShardRow {
         ShardRow {
@@ -246,6 +221,7 @@ mod tests {
             "state=fatal,lag>250",
             "EU- unknown !state=active",
             "close=4000-4009 lag<1s state!=active",
+            "agent=us-1,3",
         ] {
             assert!(Filter::parse(text).expect(text).matches(&row()), "{text}");
         }
