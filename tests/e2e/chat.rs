@@ -111,6 +111,11 @@ async fn answers_are_masked_cut_and_posted_again() {
         assert_eq!(rig.ask(&format!("eval {number}")).await, format!("```\n{number}\n```"));
     }
     rig.sandbox.fault(Fault::from(FaultKind::RestStatus { status: 429, times: 2, retry_after: Some(0) }));
-    assert!(rig.ask("eval shards[1].restart()").await.contains("restarting shard 1"));
+    let plan = rig.ask("eval shards[1].restart()").await;
+    assert!(plan.contains("restart 1: closes the connections and resumes"), "{plan}");
+    let (_, apply) = plan.split_once("`apply ").or_else(|| plan.split_once("apply ")).expect("it says how to go on");
+    let id: String = apply.chars().take_while(char::is_ascii_hexdigit).collect();
+    assert!(rig.ask(&format!("apply {id}")).await.contains("restarting shard 1"));
+    assert!(rig.ask("apply 0123").await.contains("no plan"));
     rig.end().await;
 }

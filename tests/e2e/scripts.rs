@@ -24,12 +24,12 @@ async fn what_a_script_asks_for_is_done() {
     let done = control.done("eval shards.filter(|s| s.id > 1).restart(); stages.drop.off()").await;
     let lines = [
         "restart 2-3: restarting 2 shards: they resume their sessions",
-        "stage drop off: drop is off; at its next start the agent does what stages.enabled says",
+        "stage drop off: drop is off; at its next start the agent does what its configuration says of stages.enabled",
     ];
     assert_eq!(done, lines.join("\n"));
     assert_eq!(control.done("run").await, "first: shards[0].restart(); \"the first\"");
     let first = control.done("run first").await;
-    assert_eq!(first, "the first\nrestart 0: restarting shard 0: it resumes its session");
+    assert_eq!(first, "the first\nrestarting shard 0: it resumes its session");
     let resumed = || sandbox.status().payloads.get(&6).copied().unwrap_or(0) >= 3;
     eventually("three shards resume", PATIENCE, resumed).await;
     let verdict = verdict(&sandbox).await;

@@ -323,8 +323,8 @@ impl Control {
         let of = u32::try_from(commands.len()).unwrap_or(u32::MAX);
         let mut said = Vec::new();
         for (done, command) in (0_u32..).zip(commands) {
-            let answer = self.effect(by, command).await;
-            said.push(answer.map_err(|why| why.at(done, of, command))?);
+            let answer = self.effect(by, command).await.map_err(|why| why.at(done, of, command))?;
+            said.push(if of == 1 { answer } else { format!("{command}: {answer}") });
             self.jobs.went_on(job, done + 1);
             if let Some(progress) = progress.as_ref().filter(|_| of > 1) {
                 progress(done + 1, of);
