@@ -94,6 +94,11 @@ impl Session {
         self.last() + 1 - self.next_write
     }
 
+    /// READY was written: before that its client knows nothing of it.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.next_write > 1
+    }
+
     /// Appends a dispatch.
     pub(crate) fn push(&mut self, entry: Entry) {
         self.log.push_back(entry);

@@ -72,7 +72,7 @@ pub struct Heard {
 /// One shard count in use.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct GenerationStatus {
-    /// Sessions with a connection.
+    /// Sessions with a connection on which READY or a RESUME was answered.
     pub connected: usize,
     /// Sessions without one that can still be resumed.
     pub resumable: usize,
@@ -87,7 +87,7 @@ pub struct Status {
     pub connections: usize,
     /// Sockets accepted so far, whatever became of them.
     pub accepted: u64,
-    /// Sessions with a connection.
+    /// Sessions with a connection on which READY or a RESUME was answered.
     pub connected: usize,
     /// Sessions without one that can still be resumed.
     pub resumable: usize,
@@ -358,7 +358,7 @@ impl State {
         for (_, session) in self.sessions.iter() {
             let generation = status.generations.entry(session.terms.total).or_default();
             let connected = session.connection().is_some();
-            generation.connected += usize::from(connected);
+            generation.connected += usize::from(connected && session.has_begun());
             generation.resumable += usize::from(!connected);
             *generation.versions.entry(session.terms.version).or_default() += 1;
         }
