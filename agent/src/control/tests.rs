@@ -34,6 +34,7 @@ use crate::store::{Change, Store};
 mod access;
 mod bot;
 mod commands;
+mod doors;
 mod limits;
 mod plans;
 mod secure;

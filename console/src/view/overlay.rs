@@ -96,7 +96,8 @@ fn help(scene: Scene<'_>) -> Vec<Line> {
 
 fn ask(scene: Scene<'_>, buf: &mut Buffer, body: Rect, dialog: &Dialog) {
     let room = body.width.saturating_sub(8).min(66);
-    let mut lines: Vec<Line> = Vec::new();
+    let said = text::wrap(&dialog.plan.said, room).into_iter();
+    let mut lines: Vec<Line> = said.map(|line| vec![(format::clean(&line), Ink::Good)]).collect();
     for step in &dialog.plan.steps {
         lines.push(vec![(format!(":{}", format::clean(&step.line)), Ink::Strong)]);
         lines.extend(text::wrap(&cost(step), room).into_iter().map(|line| vec![(line, Ink::Text)]));

@@ -9,7 +9,7 @@ use crate::control::tokens::Tokens;
 use crate::telemetry::clock::wall_ms;
 
 /// A line of every command, with the least role that may.
-const LINES: [(&str, Role); 33] = [
+pub(super) const LINES: [(&str, Role); 33] = [
     ("status", Role::Viewer),
     ("shards *", Role::Viewer),
     ("explain 3", Role::Viewer),
