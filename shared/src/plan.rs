@@ -13,7 +13,6 @@ pub struct Plan {
     /// Until when, Unix milliseconds.
     pub expires_at: u64,
     /// What a script answered that asks for all this.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub said: String,
     /// What is done, in this order.
     pub steps: Vec<Step>,
