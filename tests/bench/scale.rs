@@ -3,7 +3,7 @@
 //! bars; lost events and identifies beyond one a shard fail the run.
 //!
 //! `cargo build --release --workspace --bins`, then `cargo bench -p pilothouse-tests --bench scale`: 1,000 shards;
-//! `-- --quick` for 200, `-- --full` for 5,000 as well, `-- --shards 300` for another number.
+//! `-- --quick` for 200, `-- --full` for 5,000 as well, `-- --shards 300` for another number; `--start` stops after the start.
 
 mod stages;
 
@@ -17,12 +17,13 @@ fn main() -> anyhow::Result<()> {
     let has = |word: &str| words.iter().any(|given| given == word);
     let shards = words.iter().position(|word| word == "--shards").and_then(|at| words.get(at + 1));
     let shards: Option<u32> = shards.map(|shards| shards.parse()).transpose().context("--shards takes a number")?;
-    let plans = match shards {
+    let mut plans = match shards {
         Some(shards) => vec![Plan::new(shards)],
         None if has("--quick") => vec![Plan::quick()],
         None if has("--full") => vec![Plan::new(1_000), Plan::new(5_000)],
         None => vec![Plan::new(1_000)],
     };
+    plans.iter_mut().for_each(|plan| plan.start_only = has("--start"));
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     println!("| shards | what | bar | measured | in order |\n|---:|---|---:|---:|---|");

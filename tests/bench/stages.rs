@@ -53,13 +53,16 @@ pub(crate) struct Plan {
     traffic: Duration,
     /// Whether there is a start with big guilds, and one with TLS, as well.
     more: bool,
+    /// Nothing but the start.
+    pub(crate) start_only: bool,
 }
 
 impl Plan {
     /// The usual stages.
     pub(crate) fn new(shards: u32) -> Self {
         let max_concurrency = if shards > 1_000 { 64 } else { 16 };
-        Self { shards, max_concurrency, rate: 2_000.0, traffic: Duration::from_secs(10), more: shards <= 1_000 }
+        let traffic = Duration::from_secs(10);
+        Self { shards, max_concurrency, rate: 2_000.0, traffic, more: shards <= 1_000, start_only: false }
     }
 
     /// All of them within seconds.
@@ -131,7 +134,6 @@ struct Scene {
     config: Config,
     shards: u32,
     rate: Rate,
-    guilds: Guilds,
     patience: Duration,
     _data: TempDir,
 }
@@ -140,6 +142,9 @@ struct Scene {
 pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let mut table = Table { shards: plan.shards, rows: Vec::new() };
     starting(plan, &mut table).await?;
+    if plan.start_only {
+        return Ok(table.rows);
+    }
     let base = base(plan, Wire::Plain).await?;
     let measured = format!("{:.1} MiB", base as f64 / 1_024.0);
     table.add("resident with one shard, after traffic", "–".to_owned(), measured, true, false);
@@ -230,7 +235,7 @@ impl Scene {
     async fn new(plan: &Plan, shards: u32, guilds: Guilds, wire: Wire) -> anyhow::Result<Self> {
         let guild_size = GuildSize { bytes: 4_000, big_bytes: BIG_BYTES, ..GuildSize::default() };
         let big_every = if guilds == Guilds::Big { BIG_EVERY } else { 0 };
-        // Where guilds are many the sandbox, which is one thread, reads identifies late: there the agent has room.
+        // Over TLS the sandbox counts from when it reads, late where guilds are many: there the agent has room.
         let (a_shard, window, interval) = match guilds {
             Guilds::Few => (2, WINDOW, WINDOW * 101 / 100),
             Guilds::Usual | Guilds::Big => (200, SHORT_WINDOW, SHORT_WINDOW * 6),
@@ -258,7 +263,7 @@ impl Scene {
             config.gateway.ca_file = Some(Authorities::read(file).map_err(anyhow::Error::msg)?);
         }
         let patience = PATIENCE + plan.shortest() * 2;
-        Ok(Self { sandbox, config, shards, rate: Rate::PerSecond(plan.rate), guilds, patience, _data: data })
+        Ok(Self { sandbox, config, shards, rate: Rate::PerSecond(plan.rate), patience, _data: data })
     }
 
     /// An agent whose shards all have had READY, and how long that took from its start.
@@ -307,10 +312,8 @@ impl Scene {
         if let Some(first) = status.violations.first() {
             eprintln!("the first of {}: {first:?}", verdict.violations);
         }
-        // On a busy machine the sandbox reads an identify later than the margin of 1 % allows, and the next seems early.
-        let must = self.guilds != Guilds::Few;
-        table.none("identifies beyond one a shard", status.identifies.saturating_sub(u64::from(self.shards)), must);
-        table.none("rules of Discord broken", verdict.violations, must);
+        table.none("identifies beyond one a shard", status.identifies.saturating_sub(u64::from(self.shards)), true);
+        table.none("rules of Discord broken", verdict.violations, true);
         spawn_blocking(move || agent.kill()).await?;
         Ok(())
     }

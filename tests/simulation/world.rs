@@ -33,7 +33,8 @@ enum Event {
     ToClient(u32, u64, String),
     ClosedByServer(u32, u64, Option<u16>),
     ToServer(u32, u64, String),
-    ToFleet(u32, u8),
+    /// With when it was sent.
+    ToFleet(u32, u8, Instant),
     ToShard(u32, bool),
     Stored(u32, u64, u64),
     Traffic,
@@ -187,7 +188,7 @@ impl World {
                 }
             }
             Event::ToServer(id, link, text) => self.server_hears(id, link, &text),
-            Event::ToFleet(id, kind) => self.tell_fleet(permit_input(id, kind)),
+            Event::ToFleet(id, kind, sent) => self.tell_fleet(permit_input(id, kind, sent)),
             Event::ToShard(id, dial) => self.tell(id, if dial { Input::Dial } else { Input::Permit }),
             Event::Stored(id, session, seq) => {
                 if self.shards[id as usize].session == session {
@@ -307,10 +308,10 @@ impl World {
                 (shard.delivered, shard.stored) = (0, 0);
                 self.discord.known(shard.link.map_or(0, |link| link.id));
             }
-            Output::RequestPermit => self.post(Event::ToFleet(id, 0)),
-            Output::PermitReady => self.post(Event::ToFleet(id, 1)),
-            Output::PermitUsed => self.post(Event::ToFleet(id, 2)),
-            Output::PermitDone => self.post(Event::ToFleet(id, 3)),
+            Output::RequestPermit => self.post(Event::ToFleet(id, 0, self.now)),
+            Output::PermitReady => self.post(Event::ToFleet(id, 1, self.now)),
+            Output::PermitUsed => self.post(Event::ToFleet(id, 2, self.now)),
+            Output::PermitDone => self.post(Event::ToFleet(id, 3, self.now)),
             Output::TokenRefused => panic!("seed {}: nobody refused the token", self.seed),
             Output::SessionLost | Output::Latency(_) | Output::Ended { .. } | Output::Life(_) | Output::Command(..) => {
             }
@@ -469,8 +470,8 @@ fn permits(size: Size, budget: u32, now: Instant) -> Permits {
     Permits::new(Duration::from_millis(5_050), 5, limits, now)
 }
 
-fn permit_input(id: u32, kind: u8) -> PermitInput {
-    [PermitInput::Request(id), PermitInput::Ready(id), PermitInput::Used(id), PermitInput::Done(id)]
+fn permit_input(id: u32, kind: u8, sent: Instant) -> PermitInput {
+    [PermitInput::Request(id), PermitInput::Ready(id), PermitInput::Used(id, sent), PermitInput::Done(id)]
         .into_iter()
         .nth(usize::from(kind))
         .expect("there are four")

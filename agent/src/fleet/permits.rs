@@ -20,8 +20,8 @@ pub enum PermitInput {
     Request(u32),
     /// It is connected up to HELLO.
     Ready(u32),
-    /// It wrote op 2.
-    Used(u32),
+    /// The system took the last byte of its op 2, then.
+    Used(u32, Instant),
     /// READY came, or it gave up, with or without the permit.
     Done(u32),
     /// Discord told its limits.
@@ -120,7 +120,7 @@ impl Permits {
         match input {
             PermitInput::Request(shard) => self.bucket(shard).request(shard),
             PermitInput::Ready(shard) => self.bucket(shard).ready(shard),
-            PermitInput::Used(shard) => self.used(shard, now),
+            PermitInput::Used(shard, written) => self.used(shard, written),
             PermitInput::Done(shard) => self.done(shard),
             PermitInput::Limits(limits) => self.set_limits(limits, now),
             PermitInput::Hold(reason) => self.held = Some(reason),
@@ -202,14 +202,14 @@ impl Permits {
         &mut self.buckets[shard as usize % count]
     }
 
-    fn used(&mut self, shard: u32, now: Instant) {
+    fn used(&mut self, shard: u32, written: Instant) {
         let interval = self.interval;
         let bucket = self.bucket(shard);
-        bucket.free_at = now + interval;
+        bucket.free_at = bucket.free_at.max(written + interval);
         if let Some(holder) = bucket.holder.as_mut().filter(|holder| holder.shard == shard) {
             holder.used = true;
         }
-        self.breaker.identified(shard, self.limits.total, now);
+        self.breaker.identified(shard, self.limits.total, written);
         self.outputs.push_back(PermitOutput::Budget);
     }
 
@@ -350,7 +350,7 @@ mod tests {
                     PermitOutput::Dial(shard) => permits.handle(PermitInput::Ready(shard), now),
                     PermitOutput::Permit(shard) => {
                         identified.push((shard, now));
-                        permits.handle(PermitInput::Used(shard), now);
+                        permits.handle(PermitInput::Used(shard, now), now);
                         ready_at.push((now + took, shard));
                     }
                     PermitOutput::Budget => {}
@@ -381,6 +381,25 @@ mod tests {
             let took = identified.iter().map(|(_, at)| *at).max().expect("some") - identified[0].1;
             assert!(took <= INTERVAL * (count.div_ceil(max_concurrency) - 1) + Duration::from_millis(600), "{took:?}");
         }
+    }
+
+    #[test]
+    fn the_interval_counts_from_the_write_however_late_the_fleet_hears_of_it() {
+        let start = Instant::now();
+        let mut permits = Permits::new(INTERVAL, 0, limits(1, 10, start), start);
+        for shard in 0..2 {
+            permits.handle(PermitInput::Request(shard), start);
+            permits.handle(PermitInput::Ready(shard), start);
+        }
+        assert!(drain(&mut permits).contains(&PermitOutput::Permit(0)));
+        let (written, heard) = (start + Duration::from_millis(700), start + Duration::from_millis(1_900));
+        permits.handle(PermitInput::Used(0, written), heard);
+        permits.handle(PermitInput::Done(0), heard);
+        assert_eq!(permits.wait(), Some(written + INTERVAL));
+        permits.handle(PermitInput::Timer, written + INTERVAL - Duration::from_millis(1));
+        assert_eq!(drain(&mut permits), []);
+        permits.handle(PermitInput::Timer, written + INTERVAL);
+        assert_eq!(drain(&mut permits), [PermitOutput::Permit(1)]);
     }
 
     #[test]
@@ -432,7 +451,7 @@ mod tests {
             permits.handle(PermitInput::Request(shard), now);
             permits.handle(PermitInput::Ready(shard), now);
             let granted = drain(permits).contains(&PermitOutput::Permit(shard));
-            permits.handle(PermitInput::Used(shard), now);
+            permits.handle(PermitInput::Used(shard, now), now);
             permits.handle(PermitInput::Done(shard), now);
             granted
         };

@@ -60,7 +60,7 @@ pub enum Output {
     RequestPermit,
     /// Connected up to HELLO: the permit can be used at once.
     PermitReady,
-    /// Op 2 was written: the permit's clock starts.
+    /// The text before it was op 2: the permit's clock starts when it is written.
     PermitUsed,
     /// The permit or the wait for it is over: READY came, or something failed.
     PermitDone,

@@ -54,6 +54,8 @@ pub struct Driver {
     told_stored: u64,
     /// The payload that the machine looks at.
     payload: Range<usize>,
+    /// Op 2 is queued and not written yet.
+    identifies: bool,
     /// Dispatches of the present turn; the buffer is the worker's.
     dispatches: Vec<Dispatch>,
     stopped: bool,
@@ -71,6 +73,7 @@ impl Driver {
             changes: 0,
             told_stored: 0,
             payload: 0..0,
+            identifies: false,
             dispatches: Vec::new(),
             stopped: false,
         }
@@ -327,9 +330,13 @@ impl Driver {
 
     fn poll_write(&mut self, cx: &mut task::Context<'_>) {
         let Link::Open(connection) = &mut self.link else { return };
-        if let Poll::Ready(Err(error)) = connection.poll_write(cx) {
+        match connection.poll_write(cx) {
+            Poll::Ready(Ok(())) if std::mem::take(&mut self.identifies) => {
+                self.context.permits.push(PermitInput::Used(self.shard.id, Instant::now()));
+            }
             // What came before the end can still be read; the read that finds the end tells the machine.
-            tracing::debug!(shard = self.shard.id, %error, "cannot write");
+            Poll::Ready(Err(error)) => tracing::debug!(shard = self.shard.id, %error, "cannot write"),
+            _ => {}
         }
     }
 
@@ -364,7 +371,7 @@ impl Driver {
             }
             Output::RequestPermit => self.context.permits.push(PermitInput::Request(id)),
             Output::PermitReady => self.context.permits.push(PermitInput::Ready(id)),
-            Output::PermitUsed => self.context.permits.push(PermitInput::Used(id)),
+            Output::PermitUsed => self.identifies = true,
             Output::PermitDone => self.context.permits.push(PermitInput::Done(id)),
             Output::TokenRefused => self.context.permits.push(PermitInput::Hold(TOKEN_REFUSED.to_owned())),
             Output::SessionStarted => self.start_session(now),
@@ -412,6 +419,7 @@ impl Driver {
 
     fn set_link(&mut self, link: Link) -> Link {
         self.changes += 1;
+        self.identifies = false;
         std::mem::replace(&mut self.link, link)
     }
 

@@ -381,7 +381,7 @@ impl Connection {
         loop {
             match self.wire.try_read(&mut bytes) {
                 Ok(0) => return Err(self.end_of_stream()),
-                Ok(read) => self.reader.push(&bytes[..read]),
+                Ok(read) => self.heard(&bytes[..read]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(_) => return Err(End::Client(None)),
             }
@@ -390,6 +390,11 @@ impl Connection {
                 return Ok(());
             }
         }
+    }
+
+    fn heard(&mut self, bytes: &[u8]) {
+        self.peer.heard_us = self.hub.clock.now_us() - micros(self.wire.waited());
+        self.reader.push(bytes);
     }
 
     fn hear_buffered(&mut self) -> Result<(), End> {

@@ -3,6 +3,7 @@
 //! Pure are `close`, `frames`, `message`, `session`, `sessions`, `state`, `protocol`, `requests` and `strike`: they take
 //! the time as an argument and return `Order`s. `connection` owns a socket, `wire` its bytes, `doors` the ports.
 
+mod arrival;
 mod close;
 mod compress;
 mod connection;

@@ -30,6 +30,8 @@ pub(crate) struct Peer {
     pub(crate) compression: Compression,
     /// It came by the port of `resume_gateway_url`.
     pub(crate) by_resume_door: bool,
+    /// When what it said last arrived at this machine, which may be busy before it is read.
+    pub(crate) heard_us: u64,
     /// When it last sent a heartbeat, or got HELLO.
     pub(crate) beat_us: u64,
     sends: VecDeque<u64>,
@@ -37,7 +39,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn new(id: u64, version: u8, compression: Compression, by_resume_door: bool, now_us: u64) -> Self {
-        Self { id, version, compression, by_resume_door, beat_us: now_us, sends: VecDeque::new() }
+        Self { id, version, compression, by_resume_door, heard_us: now_us, beat_us: now_us, sends: VecDeque::new() }
     }
 
     /// When a missing heartbeat ends the connection.
@@ -119,7 +121,7 @@ impl State {
             return self.refuse_token(peer, now_us);
         }
         let (shard, total) = identify.shard;
-        match self.gate.admit(shard, now_us) {
+        match self.gate.admit(shard, peer.heard_us) {
             Admission::Granted => {}
             Admission::TooSoon(us) => {
                 self.violation(Some(shard), 0, format!("identified {} ms too soon", us / 1000), now_us);

@@ -4,10 +4,13 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection};
 use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
+
+use super::arrival;
 
 /// An accepted socket.
 #[derive(Debug)]
@@ -15,13 +18,16 @@ pub(super) struct Wire {
     stream: TcpStream,
     tls: Option<Box<ServerConnection>>,
     shut: bool,
+    /// How long the bytes read last had been waiting.
+    waited: Duration,
 }
 
 impl Wire {
     /// Speaks TLS if there is a configuration for it; the TLS handshake is part of the first reads.
     pub(super) fn new(stream: TcpStream, tls: Option<&Arc<ServerConfig>>) -> io::Result<Self> {
+        arrival::note(&stream);
         let tls = tls.map(|config| ServerConnection::new(Arc::clone(config)).map(Box::new));
-        Ok(Self { stream, tls: tls.transpose().map_err(io::Error::other)?, shut: false })
+        Ok(Self { stream, tls: tls.transpose().map_err(io::Error::other)?, shut: false, waited: Duration::ZERO })
     }
 
     pub(super) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
@@ -52,9 +58,18 @@ impl Wire {
         }
     }
 
+    /// How long the bytes that were read last had been waiting; over TLS that is not known, and zero.
+    pub(super) fn waited(&self) -> Duration {
+        self.waited
+    }
+
     /// 0 is the end.
     pub(super) fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else { return self.stream.try_read(buffer) };
+        let Some(tls) = &mut self.tls else {
+            let (read, waited) = arrival::read(&self.stream, buffer)?;
+            self.waited = waited;
+            return Ok(read);
+        };
         let mut socket = Socket { stream: &self.stream, most: usize::MAX };
         loop {
             match tls.reader().read(buffer) {
