@@ -11,6 +11,7 @@ use pilothouse_agent::gateway::kind::EventKind;
 use pilothouse_agent::pipeline::Origin;
 use pilothouse_agent::sinks::delivery::{Delivery, Outcome, Transport};
 use pilothouse_shared::ids::GuildId;
+use tokio::time::timeout;
 
 /// The shard of every delivery here.
 pub(crate) const SHARD: u32 = 7;
@@ -48,6 +49,9 @@ pub(crate) fn body(delivery: &Delivery) -> String {
     format!("{{\"payload\":{payload},\"shardId\":{SHARD}}}")
 }
 
+/// Longest wait for everything to be taken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Delivers everything, repeating what fails; the reasons of the failures.
 pub(crate) async fn deliver_all(transport: &impl Transport, guilds: &[Vec<Delivery>]) -> BTreeSet<String> {
     let reasons = RefCell::new(BTreeSet::new());
@@ -59,7 +63,8 @@ pub(crate) async fn deliver_all(transport: &impl Transport, guilds: &[Vec<Delive
             }
         }
     };
-    join_all(guilds.iter().map(one_guild)).await;
+    let all = join_all(guilds.iter().map(one_guild));
+    assert!(timeout(PATIENCE, all).await.is_ok(), "not everything is taken in {PATIENCE:?}: {:?}", reasons.borrow());
     reasons.into_inner()
 }
 

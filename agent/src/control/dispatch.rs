@@ -265,7 +265,10 @@ impl Control {
 
     /// Keeps what was planned until it is applied.
     fn propose(&self, caller: &Caller, planned: Planned) -> Plan {
-        let Planned { said, commands, steps, warnings } = planned;
+        let Planned { said, commands, mut steps, mut warnings } = planned;
+        let texts =
+            steps.iter_mut().flat_map(|step| [&mut step.line, &mut step.effect].into_iter().chain(&mut step.undo));
+        texts.chain(&mut warnings).for_each(|text| *text = self.secrets.mask(text));
         let lifetime = u64::try_from(LIFETIME.as_millis()).unwrap_or(0);
         let plan = Plan { id: new_id(), expires_at: now_ms() + lifetime, said, steps, warnings };
         self.plans().keep(plan.id.clone(), &caller.name, commands, Instant::now());

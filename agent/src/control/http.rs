@@ -171,9 +171,12 @@ async fn command(
         _ => return fail(StatusCode::BAD_REQUEST, BODY.to_owned()),
     };
     match answered {
-        Ok(Answer::Said(text)) => (StatusCode::OK, Json(Told { ok: true, text, plan: None })),
+        Ok(Answer::Said(text)) => {
+            let text = server.control.secrets.mask(&text);
+            (StatusCode::OK, Json(Told { ok: true, text, plan: None }))
+        }
         Ok(Answer::Plan(plan)) => (StatusCode::OK, Json(Told { ok: true, text: plan.to_string(), plan: Some(plan) })),
-        Err(refused) => fail(code(&refused), refused.to_string()),
+        Err(refused) => fail(code(&refused), server.control.secrets.mask(&refused.to_string())),
     }
 }
 

@@ -20,6 +20,7 @@ use super::dispatch::{Answer, Manner, Progress, Refused};
 use super::feed::Feed;
 use super::http::Server;
 use super::streams::Streams;
+use crate::config::Secrets;
 use crate::telemetry::snapshot::Snapshots;
 
 /// For the hello, and for each frame to be taken.
@@ -201,7 +202,7 @@ impl<'a> Console<'a> {
                 let answer = async move {
                     let manner = Manner { yes, key, reason };
                     let answered = control.ask(&caller, &line, &manner, Some(numbered(id, progress))).await;
-                    answer(id, answered)
+                    answer(id, answered, &control.secrets)
                 };
                 self.answer(waits, Box::pin(answer)).await
             }
@@ -210,7 +211,7 @@ impl<'a> Console<'a> {
                 let progress = self.progress.0.clone();
                 let answer = async move {
                     let applied = control.apply(&caller, &plan, reason, Some(numbered(id, progress))).await;
-                    answer(id, applied.map(Answer::Said))
+                    answer(id, applied.map(Answer::Said), &control.secrets)
                 };
                 self.answer(true, Box::pin(answer)).await
             }
@@ -286,11 +287,11 @@ fn every(period: Duration) -> Interval {
     ticks
 }
 
-fn answer(id: u64, answered: Result<Answer, Refused>) -> FromAgent {
+fn answer(id: u64, answered: Result<Answer, Refused>, secrets: &Secrets) -> FromAgent {
     match answered {
-        Ok(Answer::Said(text)) => FromAgent::Result { id, ok: true, text },
+        Ok(Answer::Said(text)) => FromAgent::Result { id, ok: true, text: secrets.mask(&text) },
         Ok(Answer::Plan(plan)) => FromAgent::Plan { id, plan },
-        Err(refused) => FromAgent::Result { id, ok: false, text: refused.to_string() },
+        Err(refused) => FromAgent::Result { id, ok: false, text: secrets.mask(&refused.to_string()) },
     }
 }
 

@@ -219,3 +219,19 @@ async fn what_a_script_asks_for_is_one_plan() {
     let refused = control.apply(&caller(Role::Viewer), &plan.id, None, None).await;
     assert!(matches!(refused, Err(Refused::Role(_))), "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_plan_and_a_refusal_show_no_secret_that_was_typed() {
+    let rig = Rig::new(4).await;
+    for (line, part) in [
+        ("presence 0 --status idle --activity bot-token", "presence 0 --status idle --activity"),
+        ("set fleet bot-token", "next start only"),
+        ("sink bot-token pause", "no sink is called"),
+    ] {
+        for yes in [false, true] {
+            let (_, answer) = rig.command(&serde_json::json!({"line": line, "yes": yes}).to_string()).await;
+            let text = answer.to_string();
+            assert!(!text.contains("bot-token") && (yes || text.contains(part)), "{line}: {text}");
+        }
+    }
+}
