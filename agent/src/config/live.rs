@@ -28,6 +28,16 @@ impl Loaded {
     /// # Errors
     /// What is wrong with it, or that it takes a restart.
     pub fn with(&self, key: &str, value: &str, origin: Origin) -> Result<Self, Problem> {
+        let changed = self.placed(key, value, origin)?;
+        changed.check_together()?;
+        Ok(changed)
+    }
+
+    /// The same, without a look at what the other settings make of it.
+    ///
+    /// # Errors
+    /// What is wrong with it alone, or that it takes a restart.
+    pub fn placed(&self, key: &str, value: &str, origin: Origin) -> Result<Self, Problem> {
         let refused = |said: String| Problem { key: Some(key.to_owned()), ..Problem::new(Origin::Default, said) };
         let Some(known) = KEYS.iter().find(|known| known.name == key) else {
             return Err(refused(unknown(key, &self.config.sinks)));
@@ -48,15 +58,18 @@ impl Loaded {
         if key == "spool.max_size" && self.config.spool.max_bytes.min(changed.config.spool.max_bytes) == 0 {
             return Err(refused("a spool is begun or forgone with the next start only".to_owned()));
         }
-        if let Some((key, value, said)) = together(&changed.config).into_iter().next() {
-            return Err(Problem {
-                key: Some(key.to_owned()),
-                value: Some(value),
-                ..Problem::new(Origin::Default, said)
-            });
-        }
         changed.origins.insert(key.to_owned(), setting.origin);
         Ok(changed)
+    }
+
+    /// Whether the settings can work beside each other.
+    ///
+    /// # Errors
+    /// The first that cannot.
+    pub fn check_together(&self) -> Result<(), Problem> {
+        together(&self.config).into_iter().next().map_or(Ok(()), |(key, value, said)| {
+            Err(Problem { key: Some(key.to_owned()), value: Some(value), ..Problem::new(Origin::Default, said) })
+        })
     }
 
     /// What has another value in `other`.
@@ -82,5 +95,26 @@ fn unknown(key: &str, sinks: &[super::SinkConfig]) -> String {
     match nearest(key, KEYS.iter().map(|key| key.name)) {
         Some(near) => format!("no setting has this name, did you mean {near}?"),
         None => "no setting has this name: `get` lists them".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    /// A stage and what it needs can go in either order, as long as the whole can work.
+    #[test]
+    fn several_settings_are_checked_as_a_whole() {
+        let bare = Loaded { config: Config::new("token"), origins: BTreeMap::new() };
+        let set = |loaded: &Loaded, key: &str, value: &str| loaded.placed(key, value, Origin::Default).expect("valid");
+        assert!(bare.with("stages.enabled", "drop", Origin::Default).is_err(), "it names no type");
+        let half = set(&bare, "stages.enabled", "drop");
+        assert!(half.check_together().is_err());
+        let whole = set(&half, "stages.drop", "TYPING_START");
+        assert_eq!(whole.check_together(), Ok(()));
+        let emptied = set(&set(&whole, "stages.drop", ""), "stages.enabled", "");
+        assert_eq!(emptied.check_together(), Ok(()));
+        assert_eq!(whole.differences(&emptied).len(), 2);
     }
 }

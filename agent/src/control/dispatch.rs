@@ -255,8 +255,14 @@ impl Control {
         if let Some(number) = self.jobs.begun(id, &caller.name, PLAN)? {
             return self.ended(number).await;
         }
-        let commands = self.plans().take(id, &caller.name, Instant::now());
-        let commands = commands.ok_or_else(|| Refused::NoSuchPlan(id.chars().take(64).collect()))?;
+        let taken = self.plans().take(id, &caller.name, Instant::now());
+        let Some(commands) = taken else {
+            // Another request may have taken it just now.
+            return match self.jobs.begun(id, &caller.name, PLAN)? {
+                Some(number) => self.ended(number).await,
+                None => Err(Refused::NoSuchPlan(id.chars().take(64).collect())),
+            };
+        };
         if let Some(command) = commands.iter().find(|command| caller.role < command.role()) {
             return Err(Refused::Role(command.clone()));
         }
@@ -299,7 +305,13 @@ impl Control {
             control.jobs.end(number, outcome.is_ok(), &control.secrets.mask(&text)).await;
             outcome
         });
-        work.await.unwrap_or(Err(Refused::Fault))
+        match work.await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                self.jobs.end(number, false, &Refused::Fault.to_string()).await;
+                Err(Refused::Fault)
+            }
+        }
     }
 
     /// Does `work` between its two lines of the audit log, and logs it.

@@ -169,10 +169,11 @@ impl Control {
                 said.push(format!("{key} stays as it was set, though the sources say {after_or} now"));
             } else {
                 let origin = read.origins.get(key).cloned().unwrap_or(Origin::Default);
-                changed = changed.with(key, &written(&read, key), origin).map_err(wrong)?;
+                changed = changed.placed(key, &written(&read, key), origin).map_err(wrong)?;
                 said.push(format!("{key} is {after_or}, was {}", before.as_deref().unwrap_or("not set")));
             }
         }
+        changed.check_together().map_err(wrong)?;
         let everywhere = self.put_in_force(&before.config, changed).await?;
         self.settings.state().read = read;
         Ok(if said.is_empty() { "nothing changed".to_owned() } else { said.join("\n") + &everywhere })
