@@ -36,6 +36,9 @@ const STALE: f32 = 0.5;
 const SEALED: usize = 2;
 /// Tables that may wait to be merged; fjall stops at 30.
 const UNSORTED: usize = 24;
+/// No database gets as far: one that says so read it from a damaged journal, whose checksums leave the number out, and
+/// would end the thread that writes.
+const LAST_BATCH: u64 = 1 << 48;
 
 /// An open database.
 pub(super) struct File {
@@ -69,6 +72,9 @@ impl File {
                 .max_journaling_size(JOURNAL_BYTES)
                 .worker_threads(THREADS)
                 .open()?;
+            if database.seqno() > LAST_BATCH {
+                return Err(Error::JournalRecovery(fjall::JournalRecoveryError::ChecksumMismatch));
+            }
             let events = database.keyspace(KEYSPACE, options)?;
             Ok(Self { events, compaction: None, database })
         })
