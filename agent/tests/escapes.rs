@@ -177,16 +177,17 @@ fn a_flood_of_lines_is_cut() {
     assert!(evaluated.value.len() < 17 * 1024 && evaluated.value.ends_with("… cut here"));
 }
 
-/// The interpreter leaves nothing behind: a hundred scripts that fill their memory take no more than one.
+/// The interpreter leaves nothing behind: many scripts that fill their memory take little more than one. The smallest
+/// thing that could stay, an array of each, would be 120 MiB.
 #[test]
 fn nothing_stays_behind() {
     let script = "let a = []; a.pad(19000, 1); let all = #{}; for i in 0..100 { all[`k${i}`] = a; } let f = |x| x; f.call(a); f = f; 1";
     let _alone = alone();
     let _ = run(script);
     let before = resident();
-    for _ in 0..100 {
+    for _ in 0..400 {
         let _ = run(script);
     }
     let grown = resident().saturating_sub(before);
-    assert!(grown < 32 << 20, "{} MiB", grown >> 20);
+    assert!(grown < 64 << 20, "{} MiB", grown >> 20);
 }

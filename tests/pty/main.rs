@@ -71,6 +71,7 @@ fn a_panic_leaves_a_clean_terminal_and_a_report() {
     let mut terminal = open(&["debug-panic"]);
     assert_eq!(terminal.ended(), 70);
     terminal.assert_clean();
+    terminal.until("a path", |screen| screen.contents().replace('\n', "").contains(".txt"));
     let said = terminal.contents().replace('\n', "");
     let path = said.split("the report is in ").nth(1).and_then(|rest| rest.split_whitespace().next());
     let path = path.unwrap_or_else(|| panic!("a path is told: {said}"));
