@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use pilothouse_shared::command;
+
 /// What tokens of the agent's own begin with.
 pub const TOKEN_PREFIX: &str = "pilothouse_";
 /// Hexadecimal digits behind it.
@@ -46,11 +48,11 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Of all these; each is looked for as it is and as it stands in JSON.
+    /// Of all these; each is looked for as it is, as it stands in JSON, and as it stands in a command.
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         let forms = secrets.into_iter().flat_map(|Secret(text)| {
             let json = serde_json::Value::from(text.as_str()).to_string();
-            [json[1..json.len() - 1].to_owned(), text]
+            [json[1..json.len() - 1].to_owned(), command::quoted(&text), text]
         });
         let mut known: Vec<Secret> = forms.filter(|text| text.len() >= SHORTEST).map(Secret).collect();
         // One that holds another goes first.
@@ -87,6 +89,7 @@ mod tests {
             ("send 3 {\"d\":\"bot-token\"}".to_owned(), "send 3 {\"d\":\"[secret]\"}"),
             ("bot-token-and-more".to_owned(), "[secret]"),
             ("quote\"d quote\\\"d".to_owned(), "[secret] [secret]"),
+            (format!("set x {}", command::word("a quote\"d")), "set x \"a [secret]\""),
             (format!("a {token}, {token}x"), "a [secret], [secret]x"),
             (format!("{} pilothouse_x", &token[..20]), "pilothouse_0f0f0f0f0 pilothouse_x"),
             ("abc".to_owned(), "abc"),

@@ -1,4 +1,5 @@
 //! The bot's own requests: `POST /` with `{"type":…}`, guarded by AUTHORIZATION, which grants these and nothing else.
+//! Those that change something stand in the audit log.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -7,16 +8,19 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use axum::{Json, Router};
 use pilothouse_shared::ids::GuildId;
+use pilothouse_shared::wire::Role;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use super::access::problem;
+use super::audit::AuditError;
+use super::caller::{Caller, Way};
 use super::discord::LONGEST;
 use super::dispatch::PATIENCE;
 use super::door::Peer;
@@ -40,17 +44,30 @@ const TYPES: [&str; 9] = [
     "SHARD_PAYLOAD",
     "SHARD_INFO",
 ];
+/// Those that change something.
+const CHANGES: [&str; 5] = ["EDIT_BOT_STATUS", "EDIT_SHARD_STATUS", "JOIN_VOICE", "LEAVE_VOICE", "SHARD_PAYLOAD"];
+/// Whoever shows the key, in the audit log.
+const BOT: &str = "bot";
 /// On an answer with less than there is: why.
 const PARTIAL: &str = "x-pilothouse-partial";
 
 /// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
 enum Refusal {
     /// A field, and what it takes.
+    #[error("{0}: {1}")]
     Field(&'static str, String),
     /// It could not be sent, or not at once.
+    #[error("nothing was sent: {0}")]
     NotSent(String),
+    /// It would not be in the audit log.
+    #[error("nothing was sent: {0}")]
+    Audit(#[from] AuditError),
+    #[error(transparent)]
     Members(MembersError),
 }
+
+const JSON: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/json")];
 
 type Answered = Result<Response, Refusal>;
 
@@ -96,38 +113,47 @@ async fn answer(
     if kind == "REQUEST_MEMBERS" {
         peer.stay();
     }
-    server.control.obey(kind, &Fields(&body)).await.unwrap_or_else(IntoResponse::into_response)
+    let caller = Caller::new(BOT, Role::Operator, Some(peer.from), Way::Bot);
+    server.control.obey(&caller, kind, &body).await.unwrap_or_else(IntoResponse::into_response)
 }
 
 impl Control {
-    async fn obey(&self, kind: &str, body: &Fields<'_>) -> Answered {
+    async fn obey(&self, caller: &Caller, kind: &str, body: &Map<String, Value>) -> Answered {
+        let fields = Fields(body);
         match kind {
-            "REQUEST_MEMBERS" => self.request_members(body).await,
-            "EDIT_BOT_STATUS" => {
-                let all: Vec<u32> = (0..self.shards.total()).collect();
-                self.edit_status(&all, body).await
-            }
-            "EDIT_SHARD_STATUS" => self.edit_status(&[self.shard(body)?], body).await,
+            "REQUEST_MEMBERS" => return self.request_members(&fields).await,
+            "SHARD_INFO" => return self.info(self.shard(&fields)?).await,
+            _ => {}
+        }
+        let send = self.post(self.parcels(kind, &fields)?);
+        let said = if CHANGES.contains(&kind) {
+            let entry = self.audit.entry(caller, &[json!(body).to_string()]);
+            self.audit.around(entry, send).await?
+        } else {
+            send.await?
+        };
+        Ok((JSON, said).into_response())
+    }
+
+    /// What is sent to Discord for a request, and on which shards.
+    fn parcels(&self, kind: &str, body: &Fields<'_>) -> Result<Vec<(u32, Payload)>, Refusal> {
+        let for_guild = |guild: GuildId, payload: Payload| vec![(self.shards.of_guild(guild), payload)];
+        match kind {
+            "EDIT_BOT_STATUS" => presence(&(0..self.shards.total()).collect::<Vec<_>>(), body),
+            "EDIT_SHARD_STATUS" => presence(&[self.shard(body)?], body),
             "JOIN_VOICE" => {
                 let (guild, channel, options) = (body.guild()?, body.id("channelId")?, body.options()?);
-                let payload = Payload::join_voice(guild, channel, options.flag("selfMute")?, options.flag("selfDeaf")?);
-                self.parcels(vec![(self.shards.of_guild(guild), payload)]).await
+                let (mute, deaf) = (options.flag("selfMute")?, options.flag("selfDeaf")?);
+                Ok(for_guild(guild, Payload::join_voice(guild, channel, mute, deaf)))
             }
-            "LEAVE_VOICE" => {
-                let guild = body.guild()?;
-                self.parcels(vec![(self.shards.of_guild(guild), Payload::leave_voice(guild))]).await
-            }
-            "SOUNDBOARD" => self.parcels(self.shards.soundboard(&body.guilds()?)).await,
-            "CHANNEL_INFO" => {
-                let guild = body.guild()?;
-                self.parcels(vec![(self.shards.of_guild(guild), Payload::channel_info(guild))]).await
-            }
-            "SHARD_PAYLOAD" => {
+            "LEAVE_VOICE" => body.guild().map(|guild| for_guild(guild, Payload::leave_voice(guild))),
+            "SOUNDBOARD" => Ok(self.shards.soundboard(&body.guilds()?)),
+            "CHANNEL_INFO" => body.guild().map(|guild| for_guild(guild, Payload::channel_info(guild))),
+            _ => {
                 let (shard, payload) = (self.shard(body)?, body.json("payload")?);
                 let payload = Payload::raw(&payload).map_err(|error| Refusal::Field("payload", error.to_string()))?;
-                self.parcels(vec![(shard, payload)]).await
+                Ok(vec![(shard, payload)])
             }
-            _ => self.info(self.shard(body)?).await,
         }
     }
 
@@ -143,15 +169,8 @@ impl Control {
         Ok(members(&*answer.unwrap_or(Err(MembersError::Gone)).map_err(Refusal::Members)?))
     }
 
-    async fn edit_status(&self, shards: &[u32], body: &Fields<'_>) -> Answered {
-        let wrong = |error: String| Refusal::Field("payload", error);
-        let presence = Presence::parse(&body.json("payload")?).map_err(|error| wrong(error.to_string()))?;
-        let parcels = Shards::presence(shards, &presence).map_err(|error| wrong(error.to_string()))?;
-        self.parcels(parcels).await
-    }
-
-    /// Sends; what waits for its shard is sent within a minute.
-    async fn parcels(&self, parcels: Vec<(u32, Payload)>) -> Answered {
+    /// Sends; what waits for its shard is sent within a minute. Answers how many were sent and how many wait.
+    async fn post(&self, parcels: Vec<(u32, Payload)>) -> Result<String, Refusal> {
         let gone = || Refusal::NotSent("the agent is shutting down or overloaded".to_owned());
         let shards: Vec<u32> = parcels.iter().map(|(shard, _)| *shard).collect();
         let standings = timeout(PATIENCE, self.shards.send_all(parcels)).await;
@@ -165,7 +184,7 @@ impl Control {
             return Err(Refusal::NotSent(why));
         }
         let sent = standings.iter().filter(|standing| **standing == Standing::Sent).count();
-        Ok(Json(json!({ "sent": sent, "waiting": standings.len() - sent })).into_response())
+        Ok(json!({ "sent": sent, "waiting": standings.len() - sent }).to_string())
     }
 
     async fn info(&self, shard: u32) -> Answered {
@@ -186,12 +205,17 @@ impl Control {
     }
 }
 
+fn presence(shards: &[u32], body: &Fields<'_>) -> Result<Vec<(u32, Payload)>, Refusal> {
+    let wrong = |error: String| Refusal::Field("payload", error);
+    let presence = Presence::parse(&body.json("payload")?).map_err(|error| wrong(error.to_string()))?;
+    Shards::presence(shards, &presence).map_err(|error| wrong(error.to_string()))
+}
+
 /// Member objects as Discord wrote them.
 fn members(answer: &MembersAnswer) -> Response {
-    let json = [(CONTENT_TYPE, "application/json")];
-    let Some(why) = &answer.partial else { return (json, answer.members.json()).into_response() };
+    let Some(why) = &answer.partial else { return (JSON, answer.members.json()).into_response() };
     let why = format!("{} of {} chunks came: {why}", answer.chunks.0, answer.chunks.1);
-    (StatusCode::PARTIAL_CONTENT, json, [(PARTIAL, why)], answer.members.json()).into_response()
+    (StatusCode::PARTIAL_CONTENT, JSON, [(PARTIAL, why)], answer.members.json()).into_response()
 }
 
 /// A JSON object whose fields are read by name, each with an error that names it.
@@ -279,17 +303,16 @@ fn id(value: &Value) -> Option<u64> {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        match self {
-            Self::Field(name, what) => problem(StatusCode::BAD_REQUEST, &format!("{name}: {what}")),
-            Self::NotSent(why) => problem(StatusCode::SERVICE_UNAVAILABLE, &format!("nothing was sent: {why}")),
-            Self::Members(error) => {
-                let mut response = problem(members_code(&error), &error.to_string());
-                if let MembersError::RateLimited(wait) = error {
-                    response.headers_mut().insert(RETRY_AFTER, seconds(wait));
-                }
-                response
-            }
+        let status = match &self {
+            Self::Field(..) => StatusCode::BAD_REQUEST,
+            Self::NotSent(_) | Self::Audit(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Members(error) => members_code(error),
+        };
+        let mut response = problem(status, &self.to_string());
+        if let Self::Members(MembersError::RateLimited(wait)) = self {
+            response.headers_mut().insert(RETRY_AFTER, seconds(wait));
         }
+        response
     }
 }
 

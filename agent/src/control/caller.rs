@@ -24,6 +24,8 @@ pub enum Way {
     Http,
     /// A message in the developers' guild.
     Chat,
+    /// `POST /`, by whoever shows the bot's key.
+    Bot,
 }
 
 /// Somebody who was let in.
@@ -56,6 +58,7 @@ impl Way {
             Self::Exec => "exec",
             Self::Http => "http",
             Self::Chat => "chat",
+            Self::Bot => "bot",
         }
     }
 }

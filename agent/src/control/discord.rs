@@ -7,7 +7,8 @@ use pilothouse_shared::ids::GuildId;
 use pilothouse_shared::selector::Selector;
 use tokio::time::timeout;
 
-use super::dispatch::{PATIENCE, Refused};
+use super::dispatch::PATIENCE;
+use super::refused::Refused;
 use super::{Control, text};
 use crate::gateway::commands::Standing;
 use crate::gateway::members::{MembersError, MembersRequest};

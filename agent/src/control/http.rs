@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use pilothouse_shared::command::Command;
+use pilothouse_shared::grammar;
 use pilothouse_shared::plan::Plan;
 use pilothouse_shared::snapshot::{Overview, ShardRow, ShardState};
 use pilothouse_shared::wire::PATH;
@@ -23,8 +24,9 @@ use tokio::sync::{Semaphore, watch};
 
 use super::access::{Refusal, problem};
 use super::caller::{Caller, Way};
-use super::dispatch::{Answer, Manner, Refused};
+use super::dispatch::{Answer, Manner};
 use super::door::Peer;
+use super::refused::Refused;
 use super::{CONSOLES, Control, bot, link};
 use crate::gateway::members::MembersError;
 
@@ -81,6 +83,7 @@ pub(super) fn router(server: Arc<Server>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/shards", get(shards))
         .route("/v1/commands", post(command))
+        .route("/v1/grammar", get(async || Json(grammar::forms())))
         .route(PATH, get(console))
         .route_layer(from_fn_with_state(Arc::clone(&server), authorize));
     Router::new()

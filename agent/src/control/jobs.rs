@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-use super::dispatch::{PATIENCE, Refused};
+use super::dispatch::PATIENCE;
+use super::refused::Refused;
 use crate::store::{Change, Job, JobEnd, StoreWriter};
 use crate::telemetry::clock::now_ms;
 
@@ -14,7 +16,6 @@ use crate::telemetry::clock::now_ms;
 const KEPT: usize = 1_000;
 /// Characters of a reason that are kept.
 const LONGEST_REASON: usize = 200;
-const INTERRUPTED: &str = "the agent ended while it was done: look what is the case, then ask anew";
 
 /// The jobs of this agent.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Jobs {
     /// None once the agent ends.
     store: Mutex<Option<StoreWriter>>,
     known: Mutex<BTreeMap<u64, Job>>,
+    /// How far a job came, on its way to the store.
+    saving: Mutex<Option<oneshot::Receiver<()>>>,
     /// Told whenever a job ends.
     ended: watch::Sender<()>,
 }
@@ -49,9 +52,15 @@ impl Jobs {
     pub(super) fn new(store: StoreWriter, stored: &[Job]) -> Self {
         let mut known: BTreeMap<u64, Job> = stored.iter().map(|job| (job.number, job.clone())).collect();
         for job in known.values_mut() {
-            job.end.get_or_insert_with(|| JobEnd { ok: false, text: INTERRUPTED.to_owned(), at_ms: now_ms() });
+            let text = interrupted(job);
+            job.end.get_or_insert_with(|| JobEnd { ok: false, text, at_ms: now_ms() });
         }
-        Self { store: Mutex::new(Some(store)), known: Mutex::new(known), ended: watch::Sender::new(()) }
+        Self {
+            store: Mutex::new(Some(store)),
+            known: Mutex::new(known),
+            saving: Mutex::default(),
+            ended: watch::Sender::new(()),
+        }
     }
 
     /// The job that was begun when `by` asked for the same with this key.
@@ -93,10 +102,25 @@ impl Jobs {
         Err(Refused::Store(why))
     }
 
-    /// So many of its commands are done.
+    /// So many of its commands are done. Stored soon, unless what was stored before is not on disk yet.
     pub(super) fn went_on(&self, number: u64, done: u32) {
-        if let Some(job) = self.known().get_mut(&number) {
+        let job = {
+            let mut known = self.known();
+            let Some(job) = known.get_mut(&number) else { return };
             job.done = done;
+            job.clone()
+        };
+        let mut saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = saving.as_mut().is_some_and(|saved| saved.try_recv() == Err(TryRecvError::Empty));
+        // The end of a job is stored anyway.
+        if waits || done as usize == job.lines.len() {
+            return;
+        }
+        let (saved, when) = oneshot::channel();
+        if let Some(store) = self.store().as_ref()
+            && store.save(vec![Change::Job(job)], saved).is_ok()
+        {
+            *saving = Some(when);
         }
     }
 
@@ -159,6 +183,14 @@ impl Jobs {
     fn known(&self) -> MutexGuard<'_, BTreeMap<u64, Job>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn interrupted(job: &Job) -> String {
+    let far = match job.lines.len() {
+        0 | 1 => String::new(),
+        of => format!(", after {} of {of} commands or a few more", job.done),
+    };
+    format!("the agent ended while it was done{far}: look what is the case, then ask anew")
 }
 
 fn of_key(known: &BTreeMap<u64, Job>, key: &str, by: &str, asked: &str) -> Result<Option<u64>, Refused> {

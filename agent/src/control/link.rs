@@ -16,9 +16,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::Control;
 use super::caller::{Caller, Way};
-use super::dispatch::{Answer, Manner, Progress, Refused};
+use super::dispatch::{Answer, Manner, Progress};
 use super::feed::Feed;
 use super::http::Server;
+use super::refused::Refused;
 use super::streams::Streams;
 use crate::config::Secrets;
 use crate::telemetry::snapshot::Snapshots;

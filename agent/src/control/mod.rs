@@ -20,6 +20,7 @@ mod link;
 mod planning;
 mod plans;
 mod private;
+mod refused;
 mod scripts;
 mod settings;
 mod sinks;
@@ -42,7 +43,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 pub use self::caller::{Caller, Way};
-pub use self::dispatch::Refused;
+pub use self::refused::Refused;
 pub use self::settings::SettingError;
 
 use self::access::Access;

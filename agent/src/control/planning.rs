@@ -6,7 +6,7 @@ use pilothouse_shared::snapshot::{IdentifyRow, ShardRow};
 use pilothouse_shared::stage::StageName;
 
 use super::Control;
-use super::dispatch::Refused;
+use super::refused::Refused;
 use crate::telemetry::snapshot::Snapshot;
 
 /// Resumes begin this far apart on each worker once many shards are hit.

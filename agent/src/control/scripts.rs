@@ -8,7 +8,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::Control;
-use super::dispatch::{PATIENCE, Refused};
+use super::dispatch::PATIENCE;
+use super::refused::Refused;
 use crate::config::Script;
 use crate::eval::{self, EvalError, Evaluated, Limits};
 

@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pilothouse_shared::stage::StageName;
 
 use super::Control;
-use super::dispatch::{PATIENCE, Refused};
+use super::dispatch::PATIENCE;
+use super::refused::Refused;
 use crate::config::keys::KEYS;
 use crate::config::live::Difference;
 use crate::config::render::values;

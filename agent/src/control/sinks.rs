@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use pilothouse_shared::command::{Letters, SinkOrder as Asked};
 
-use super::dispatch::{PATIENCE, Refused};
+use super::dispatch::PATIENCE;
+use super::refused::Refused;
 use super::{Control, text};
 use crate::sinks::SinkOrder;
 use crate::sinks::dead::DeadLetters;

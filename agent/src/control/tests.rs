@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
+use pilothouse_shared::grammar::{self, Form};
 use pilothouse_shared::ids::GuildId;
 use pilothouse_shared::page::Page;
 use pilothouse_shared::snapshot::{GenerationRow, IdentifyRow, Overview, ShardDetail, ShardRow, ShardState};
@@ -298,7 +299,7 @@ async fn every_endpoint_turns_away_pages_foreign_names_and_the_unknown() {
     let rig = Rig::new(4).await;
     let token = format!("\r\nAuthorization: Bearer {TOKEN}");
     let open = ["GET /healthz", "GET /readyz", "GET /nowhere"];
-    let guarded = ["GET /v1/status", "GET /v1/shards", "POST /v1/commands", "GET /v1/console"];
+    let guarded = ["GET /v1/status", "GET /v1/shards", "POST /v1/commands", "GET /v1/grammar", "GET /v1/console"];
     for endpoint in open.into_iter().chain(guarded) {
         let origin = format!("{endpoint} HTTP/1.1{token}\r\nOrigin: http://localhost");
         assert_eq!(rig.ask(&origin, "").await.0, 403, "{endpoint}");
@@ -326,6 +327,8 @@ async fn health_state_and_commands_are_served() {
     assert_eq!(ready, (503, "{\"ready\":false,\"active\":3,\"shards\":4}".to_owned()));
     let (_, overview) = rig.get("/v1/status").await;
     assert_eq!(serde_json::from_str::<Overview>(&overview).expect("an overview").generation.total, 4);
+    let (_, forms) = rig.get("/v1/grammar").await;
+    assert_eq!(serde_json::from_str::<Vec<Form>>(&forms).expect("forms"), grammar::forms());
     let (_, rows) = rig.get("/v1/shards").await;
     assert_eq!(serde_json::from_str::<Vec<ShardRow>>(&rows).expect("rows").len(), 4);
 

@@ -85,12 +85,12 @@ impl Prompt {
         before != self.text.len()
     }
 
-    /// The rest of the first name in `names` that the text is the beginning of.
-    pub fn ghost<'a>(&self, names: &'a [String]) -> Option<&'a str> {
+    /// The rest of the first line in `lines` that the text is the beginning of.
+    pub fn ghost<'a>(&self, lines: &'a [String]) -> Option<&'a str> {
         if self.cursor != self.text.len() || self.text.is_empty() {
             return None;
         }
-        names.iter().filter_map(|name| name.strip_prefix(&self.text)).find(|rest| !rest.is_empty())
+        lines.iter().filter_map(|line| line.strip_prefix(&self.text)).find(|rest| !rest.is_empty())
     }
 
     fn delete(&mut self, from: usize, to: usize) {

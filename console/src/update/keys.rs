@@ -290,8 +290,8 @@ fn on_command(model: &mut Model, mut prompt: Prompt, key: Key, now: u64) -> Vec<
             model.input = Input::Prompt(prompt);
             return line::run(model, &line, now);
         }
-        Key::Tab => complete(&mut prompt),
-        Key::Right | Key::End if prompt.cursor == prompt.text.len() => complete(&mut prompt),
+        Key::Tab => complete(model, &mut prompt),
+        Key::Right | Key::End if prompt.cursor == prompt.text.len() => complete(model, &mut prompt),
         Key::Up => recall(&model.past, &mut prompt, 1),
         Key::Down => recall(&model.past, &mut prompt, -1),
         key => {
@@ -305,10 +305,12 @@ fn on_command(model: &mut Model, mut prompt: Prompt, key: Key, now: u64) -> Vec<
     Vec::new()
 }
 
-fn complete(prompt: &mut Prompt) {
-    let names = line::names();
-    if let Some(rest) = prompt.ghost(&names) {
-        let whole = format!("{}{rest} ", prompt.text);
+fn complete(model: &Model, prompt: &mut Prompt) {
+    let lines = line::completions(model, &prompt.text);
+    if let Some(rest) = prompt.ghost(&lines) {
+        // A term such as `agent=` goes on.
+        let end = if rest.ends_with(['=', '>']) { "" } else { " " };
+        let whole = format!("{}{rest}{end}", prompt.text);
         prompt.set(&whole);
     }
 }

@@ -2,13 +2,14 @@
 
 use pilothouse_shared::command::Command;
 use pilothouse_shared::filter::FilterError;
+use pilothouse_shared::grammar::{self, Live};
 use pilothouse_shared::plan::Plan;
 use pilothouse_shared::selector::Selector;
 use pilothouse_shared::stream::{LogLevel, Tail};
 use pilothouse_shared::wire::ToAgent;
 
 use super::{keys, notify};
-use crate::actions::{self, Entry, Scope};
+use crate::actions::{self, Scope};
 use crate::message::Effect;
 use crate::model::dialog::Dialog;
 use crate::model::nav::Screen;
@@ -19,12 +20,20 @@ const PAST: usize = 200;
 /// Commands whose answers may be due at once.
 const DUE: usize = 16;
 
-/// Every name that can begin a line: commands, then what keys do. Nobody types the arrows.
-pub fn names() -> Vec<String> {
-    let typed = |entry: &&Entry| !matches!(entry.scope, Scope::Lists | Scope::Sideways);
-    let mut names = Command::names();
-    names.extend(actions::ACTIONS.iter().filter(typed).map(|entry| entry.name.to_owned()));
-    names
+/// Lines that `typed` can be the beginning of: commands with what the agent tells there is, then what keys do. Nobody
+/// types the arrows.
+pub fn completions(model: &Model, typed: &str) -> Vec<String> {
+    let (agents, sinks) = match &model.overview {
+        Some((overview, _)) => (
+            overview.agents.iter().map(|agent| agent.name.clone()).collect(),
+            overview.sinks.iter().map(|sink| sink.name.clone()).collect(),
+        ),
+        None => (Vec::new(), Vec::new()),
+    };
+    let mut lines = grammar::completions(typed, Live { agents: &agents, sinks: &sinks });
+    let keys = actions::ACTIONS.iter().filter(|entry| !matches!(entry.scope, Scope::Lists | Scope::Sideways));
+    lines.extend(keys.map(|entry| entry.name.to_owned()));
+    lines
 }
 
 /// What the command that a line begins with does.

@@ -6,7 +6,7 @@ mod keys;
 mod line;
 mod link;
 
-pub use self::line::{names, summary};
+pub use self::line::{completions, summary};
 
 use pilothouse_shared::wire::ToAgent;
 

@@ -258,8 +258,11 @@ fn typed(scene: Scene<'_>, buf: &mut Buffer, y: u16, prompt: &Prompt) {
         }
         x = text::put(buf, x, y, width.saturating_sub(x), letter.encode_utf8(&mut [0; 4]), style, "");
     }
-    let names = update::names();
-    let ghost = if prompt.purpose == Purpose::Command { prompt.ghost(&names).unwrap_or("") } else { "" };
+    let lines = match prompt.purpose {
+        Purpose::Command => update::completions(scene.model, &prompt.text),
+        Purpose::Filter => Vec::new(),
+    };
+    let ghost = prompt.ghost(&lines).unwrap_or("");
     scene.put(buf, x, y, width.saturating_sub(x), ghost, Ink::Dim);
     if prompt.cursor == prompt.text.len()
         && let Some(cell) = buf.cell_mut((x, y))

@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 use self::post::Post;
 use super::Control;
 use super::caller::{Caller, Way};
-use super::dispatch::{Answer, Manner, Refused};
+use super::dispatch::{Answer, Manner};
 use super::plans::LIFETIME;
+use super::refused::Refused;
 use crate::config::Config;
 use crate::shard::ear::Heard;
 

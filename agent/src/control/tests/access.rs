@@ -9,7 +9,7 @@ use crate::control::tokens::Tokens;
 use crate::telemetry::clock::wall_ms;
 
 /// A line of every command, with the least role that may.
-pub(super) const LINES: [(&str, Role); 33] = [
+pub(super) const LINES: [(&str, Role); 35] = [
     ("status", Role::Viewer),
     ("shards *", Role::Viewer),
     ("explain 3", Role::Viewer),
@@ -31,6 +31,8 @@ pub(super) const LINES: [(&str, Role); 33] = [
     ("identify release", Role::Operator),
     ("stage drop on", Role::Operator),
     ("stage drop off", Role::Operator),
+    ("help", Role::Viewer),
+    ("help restart", Role::Viewer),
     ("job", Role::Viewer),
     ("get", Role::Viewer),
     ("get spool", Role::Viewer),

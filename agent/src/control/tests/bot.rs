@@ -63,6 +63,34 @@ async fn every_type_does_what_it_says() {
 }
 
 #[tokio::test]
+async fn what_the_bot_changes_is_in_the_audit_log_and_what_it_asks_for_is_not() {
+    let rig = Rig::new(4).await;
+    let voice = json!({"type": "JOIN_VOICE", "guildId": "7", "channelId": "8"});
+    rig.bot(voice.clone()).await;
+    rig.bot(json!({"type": "SHARD_PAYLOAD", "shardId": 3, "payload": {"op": 31, "d": KEY}})).await;
+    rig.bot(json!({"type": "SOUNDBOARD", "guildIds": ["7"]})).await;
+    rig.bot(json!({"type": "SHARD_INFO", "shardId": 2})).await;
+    let (status, told) = rig.command(r#"{"line":"audit --who bot"}"#).await;
+    assert_eq!(status, 200);
+    let lines: Vec<&str> = told["text"].as_str().expect("words").lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let said = r#"-> {"sent":1,"waiting":0}"#;
+    assert!(lines[0].contains("bot (operator) from 127.0.0.1 by bot") && lines[0].ends_with(said), "{lines:?}");
+    assert!(lines[0].contains(&voice.to_string()), "{lines:?}");
+    assert!(lines[1].contains("SHARD_PAYLOAD") && !lines[1].contains(KEY), "{lines:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_changed_that_cannot_be_written_down() {
+    let rig = Rig::new(4).await;
+    std::fs::write(rig.data.path().join("audit"), "").expect("a file where the folder should be");
+    let (status, said) = rig.bot(json!({"type": "LEAVE_VOICE", "guildId": 7})).await;
+    let said = said["error"].as_str().expect("words").to_owned();
+    assert!(status == 503 && said.starts_with("nothing was sent: ") && said.contains("audit"), "{status} {said}");
+    assert_eq!(*rig.told.sent.lock().expect("no panic"), []);
+}
+
+#[tokio::test]
 async fn members_are_answered_assembled_and_a_part_is_said_to_be_one() {
     let rig = Rig::new(4).await;
     let ask = |guild: u64| json!({"type": "REQUEST_MEMBERS", "guildId": guild.to_string(), "options": {"limit": 0}});

@@ -2,6 +2,7 @@
 
 use pilothouse_shared::plan::Plan;
 
+use super::super::jobs::{Asked, Begun};
 use super::*;
 use crate::store::{JobEnd, StoredSession};
 
@@ -126,6 +127,21 @@ async fn a_job_that_was_cut_off_is_not_done_again_by_itself() {
 }
 
 #[tokio::test]
+async fn a_job_that_was_cut_off_says_how_far_it_came() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (control, _) = over(folder.path());
+    let asked = Asked { line: "plan".into(), reason: None };
+    let lines = ["restart 1", "restart 2", "restart 3"].map(str::to_owned).to_vec();
+    let begun = control.jobs.begin("night-1", "ann", asked, lines).await;
+    let Ok(Begun::New(number)) = begun else { panic!("{begun:?}") };
+    control.jobs.went_on(number, 2);
+    drop(control);
+    let (control, _) = over(folder.path());
+    let job = run(&control, Role::Viewer, &format!("job {number}")).await.expect("looking");
+    assert!(job.contains("failed: the agent ended while it was done, after 2 of 3 commands"), "{job}");
+}
+
+#[tokio::test]
 async fn every_door_plans_and_applies_alike() {
     let rig = Rig::new(64).await;
     let (status, answer) = rig.command(r#"{"line":"close 3-5 --code 4000"}"#).await;
@@ -218,6 +234,9 @@ async fn what_a_script_asks_for_is_one_plan() {
     let Ok(Answer::Plan(plan)) = lowered else { panic!("{lowered:?}") };
     let refused = control.apply(&caller(Role::Viewer), &plan.id, None, None).await;
     assert!(matches!(refused, Err(Refused::Role(_))), "{refused:?}");
+    let audit = run(&control, Role::Operator, "audit --limit 1").await.expect("it is read");
+    let part = format!("plan {}: restart 3; close 4 --code 4000 -> not done: this token may look only", plan.id);
+    assert!(audit.contains("ann (viewer)") && audit.contains(&part), "{audit}");
 }
 
 #[tokio::test]
