@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use pilothouse_shared::snapshot::{AgentRow, GenerationRow, IdentifyRow, ShardState};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{Authorities, ChatConfig, Compression, Config, Loaded, ShardCount, Sources};
@@ -101,6 +102,9 @@ pub async fn run_from(
 ) -> Result<(), Failure> {
     let config = loaded.config.clone();
     config.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+    // From the first moment on: SIGHUP would end the program.
+    let hangup = signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!("SIGHUP cannot be heard: {error}"));
+    let sources = sources.zip(hangup.ok());
     let consoles = bind(config.listen).await?;
     let bot = match config.bot_port {
         Some(port) => Some(bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await?),
@@ -137,8 +141,8 @@ pub async fn run_from(
     };
     let control = Arc::new(Control::new(loaded, token, reach));
     let mut background = running.background;
-    if let Some(sources) = sources {
-        background.push(tokio::spawn(control::reread_at_hangup(Arc::clone(&control), sources)));
+    if let Some((sources, hangup)) = sources {
+        background.push(tokio::spawn(control::reread_at_hangup(Arc::clone(&control), sources, hangup)));
     }
     background.push(tokio::spawn(refresh(config.clone(), running.permits)));
     background.push(tokio::spawn(chat::attend(Arc::clone(&control), config, commands)));

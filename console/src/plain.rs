@@ -75,7 +75,7 @@ pub enum Failure {
 }
 
 const LIMIT: Duration = Duration::from_secs(15);
-/// For what waits for Discord.
+/// For what waits for Discord, or has many steps.
 const LONG_LIMIT: Duration = Duration::from_secs(80);
 
 /// Asks and writes the answer; tells what became of it.
@@ -84,10 +84,18 @@ const LONG_LIMIT: Duration = Duration::from_secs(80);
 /// Why there is no answer.
 pub async fn run(peer: &Peer, question: &Question, output: Output) -> Result<Told, Failure> {
     let limit = match question {
-        Question::Exec(command) if command.takes_long() => LONG_LIMIT,
-        _ => LIMIT,
+        Question::Exec(command) if !command.takes_long() => LIMIT,
+        Question::Status | Question::Shards(_) => LIMIT,
+        _ => LONG_LIMIT,
     };
-    let late = || Failure::Unreachable(format!("{} did not answer within {} s", peer.address.shown, limit.as_secs()));
+    let late = || {
+        let goes_on = match question {
+            Question::Do { .. } | Question::Apply { .. } => "; it may go on: `pilothouse exec job` tells",
+            _ => "",
+        };
+        let (shown, limit) = (&peer.address.shown, limit.as_secs());
+        Failure::Unreachable(format!("{shown} did not answer within {limit} s{goes_on}"))
+    };
     let answer = timeout(limit, ask(peer, question)).await.map_err(|_| late())??;
     let mut out = io::stdout().lock();
     match answer {

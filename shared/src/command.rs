@@ -351,6 +351,11 @@ impl Command {
         self.role() > Role::Viewer && !matches!(self, Self::Audit { .. })
     }
 
+    /// Whether it is a script: what that asks for are commands of their own.
+    pub fn is_script(&self) -> bool {
+        matches!(self, Self::Eval { .. } | Self::Run { name: Some(_) })
+    }
+
     /// The role it takes.
     pub fn role(&self) -> Role {
         match self {
@@ -384,7 +389,7 @@ impl Command {
 
     /// Whether its answer takes its time: members of a large guild a minute or more, a script what it asks for.
     pub fn takes_long(&self) -> bool {
-        matches!(self, Self::Members { .. } | Self::Eval { .. } | Self::Run { name: Some(_) })
+        self.is_script() || matches!(self, Self::Members { .. })
     }
 
     /// The name of every command.
@@ -406,13 +411,13 @@ impl fmt::Display for Command {
             Self::Help { command: None } => out.write_str("help"),
             Self::Help { command: Some(command) } => write!(out, "help {}", word(command)),
             Self::Status => out.write_str("status"),
-            Self::Shards { shards } => write!(out, "shards {shards}"),
+            Self::Shards { shards } => write!(out, "shards {}", selector(shards)),
             Self::Explain { shard } => write!(out, "explain {shard}"),
-            Self::Restart { shards, identify: false } => write!(out, "restart {shards}"),
-            Self::Restart { shards, identify: true } => write!(out, "restart {shards} --identify"),
-            Self::Close { shards, code } => write!(out, "close {shards} --code {code}"),
+            Self::Restart { shards, identify: false } => write!(out, "restart {}", selector(shards)),
+            Self::Restart { shards, identify: true } => write!(out, "restart {} --identify", selector(shards)),
+            Self::Close { shards, code } => write!(out, "close {} --code {code}", selector(shards)),
             Self::Presence { shards, status, activity, kind } => {
-                write!(out, "presence {shards} --status {}", name(*status))?;
+                write!(out, "presence {} --status {}", selector(shards), name(*status))?;
                 option(out, "activity", activity.as_deref())?;
                 kind.map_or(Ok(()), |kind| write!(out, " --kind {}", name(kind)))
             }
@@ -449,7 +454,7 @@ impl fmt::Display for Command {
             }
             Self::Tail { which } => {
                 out.write_str("tail")?;
-                which.iter().try_for_each(|term| write!(out, " {term}"))
+                which.iter().try_for_each(|term| write!(out, " {}", whole(&term.to_string())))
             }
             Self::Logs { level } => write!(out, "logs {level}"),
             Self::Send { shard, json } => write!(out, "send {shard} {json}"),
@@ -458,6 +463,16 @@ impl fmt::Display for Command {
             Self::Run { name: Some(name) } => write!(out, "run {}", word(name)),
         }
     }
+}
+
+fn selector(shards: &Selector) -> String {
+    whole(&shards.to_string())
+}
+
+/// A word that may hold dashes: only blanks and quotes would part it.
+fn whole(text: &str) -> String {
+    let parts = |letter: char| letter.is_whitespace() || matches!(letter, '"' | '\'');
+    if text.contains(parts) { format!("\"{}\"", quoted(text)) } else { text.to_owned() }
 }
 
 fn name(value: impl ValueEnum) -> String {

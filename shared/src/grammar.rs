@@ -311,6 +311,8 @@ mod tests {
         assert_eq!(all.lines().count(), crate::command::Command::names().len());
         let one = help(Some("restart")).expect("one");
         assert!(one.contains("Usage: restart [OPTIONS] <SHARDS>") && one.contains("--identify"), "{one}");
-        assert!(help(Some("reboot")).expect_err("none").to_string().contains("no command is called reboot: status"));
+        assert!(
+            help(Some("reboot")).expect_err("none").to_string().contains("no command is called reboot: help, status")
+        );
     }
 }

@@ -7,14 +7,14 @@ use super::load::{apply, together};
 use super::nearest::nearest;
 use super::render::values;
 use super::value::Raw;
-use super::{Loaded, Origin, Problem};
+use super::{Config, Loaded, Origin, Problem, Secret};
 
 /// A setting that another reading gives another value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Difference {
     /// Its name.
     pub key: String,
-    /// Its value here, in TOML; none where nothing is set. A secret's is hidden, so its change is not seen.
+    /// Its value here, in TOML; none where nothing is set. A secret's is hidden.
     pub before: Option<String>,
     /// Its value there.
     pub after: Option<String>,
@@ -82,9 +82,24 @@ impl Loaded {
         let differences = names.into_iter().filter_map(|key| {
             let (before, after) = (before.remove(&key).flatten(), after.remove(&key).flatten());
             let live = KEYS.iter().any(|known| known.name == key && known.live);
-            (before != after).then_some(Difference { key, before, after, live })
+            let is_other = before != after || secret_of(&self.config, &key) != secret_of(&other.config, &key);
+            is_other.then_some(Difference { key, before, after, live })
         });
         differences.collect()
+    }
+}
+
+/// What stands behind a value that is not shown as it is.
+fn secret_of(config: &Config, key: &str) -> Vec<Secret> {
+    let of_sink = || {
+        let (name, key) = key.strip_prefix("sinks.")?.rsplit_once('.')?;
+        let sink = config.sinks.iter().find(|sink| sink.name() == name)?;
+        matches!(key, "authorization" | "url" | "urls").then(|| sink.secrets())
+    };
+    match key {
+        "token" => vec![config.token.clone()],
+        "authorization" => config.authorization.iter().cloned().collect(),
+        _ => of_sink().unwrap_or_default(),
     }
 }
 
@@ -101,7 +116,15 @@ fn unknown(key: &str, sinks: &[super::SinkConfig]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+
+    #[test]
+    fn another_secret_is_a_difference_and_not_shown() {
+        let loaded = |token: &str| Loaded { config: Config::new(token), origins: BTreeMap::new() };
+        let differences = loaded("old-token").differences(&loaded("new-token"));
+        assert_eq!(differences.iter().map(|one| (&*one.key, one.live)).collect::<Vec<_>>(), [("token", false)]);
+        assert!(!format!("{differences:?}").contains("-token"), "{differences:?}");
+        assert_eq!(loaded("old-token").differences(&loaded("old-token")), []);
+    }
 
     /// A stage and what it needs can go in either order, as long as the whole can work.
     #[test]

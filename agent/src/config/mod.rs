@@ -212,12 +212,15 @@ impl SinkConfig {
         }
     }
 
-    fn secrets(&self) -> Vec<Secret> {
+    pub(super) fn secrets(&self) -> Vec<Secret> {
         // NATS takes a token in the place of the user.
         let user = |url: &BrokerUrl| Some(url.expose().username().to_owned()).filter(|user| !user.is_empty());
         let password = |url: &BrokerUrl| url.expose().password().map(str::to_owned).or(user(url)).map(Secret::new);
         match self {
-            Self::Http(http) => http.authorization.iter().cloned().collect(),
+            Self::Http(http) => {
+                let query = |url: &String| Some(url.split_once('?')?.1.to_owned()).filter(|query| !query.is_empty());
+                http.authorization.iter().cloned().chain(http.urls.iter().filter_map(query).map(Secret::new)).collect()
+            }
             Self::Amqp(amqp) => password(&amqp.url).into_iter().collect(),
             Self::Nats(nats) => nats.urls.iter().filter_map(password).collect(),
             Self::Ndjson(_) => Vec::new(),

@@ -36,7 +36,7 @@ pub(super) static HTTP_KEYS: &[Http] = &[
             if sink.urls.is_empty() { Err(Rejected::default()) } else { Ok(()) }
         },
         |sink| {
-            let urls: Vec<String> = sink.urls.iter().map(|text| quoted(text)).collect();
+            let urls: Vec<String> = sink.urls.iter().map(|text| quoted(&without_query(text))).collect();
             (!urls.is_empty()).then(|| format!("[{}]", urls.join(", ")))
         },
     )
@@ -123,5 +123,10 @@ pub(super) static NDJSON_KEYS: &[Ndjson] = &[
         |sink| Some(sink.keep.to_string()),
     ),
 ];
+
+/// A URL as it is shown: keys are passed in the query.
+fn without_query(url: &str) -> String {
+    url.split_once('?').map_or_else(|| url.to_owned(), |(before, _)| format!("{before}?[secret]"))
+}
 
 const ROUTES: [(&str, RouteBy); 2] = [("guild", RouteBy::Guild), ("shard", RouteBy::Shard)];

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use axum::Json;
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -72,7 +72,11 @@ impl Access {
     }
 
     /// Whether a request shows the bot's key, as the whole header.
+    /// Whoever was wrong too often is not even compared: people choose this key, and chosen keys can be guessed.
     pub(super) fn bot(&self, headers: &HeaderMap, from: IpAddr, now: Instant) -> Result<(), Refusal> {
+        if self.failures.lock().expect("nothing panics while it holds this").are_many(from, now) {
+            return Err(Refusal::TooMany);
+        }
         let shown = headers.get(AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
         let known = self.bot.as_ref().is_some_and(|key| key.matches(shown));
         if known { Ok(()) } else { Err(self.failed(from, now)) }
@@ -133,7 +137,10 @@ impl IntoResponse for Refusal {
                 StatusCode::FORBIDDEN,
                 "the Host header must be localhost, the IP address listened on, or one of control.hosts",
             ),
-            Self::TooMany => problem(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens: wait a minute"),
+            Self::TooMany => {
+                let text = "too many wrong tokens: wait a minute";
+                ([(RETRY_AFTER, "60")], problem(StatusCode::TOO_MANY_REQUESTS, text)).into_response()
+            }
             Self::Token => {
                 let text = "the token is wrong, revoked or missing: send `Authorization: Bearer TOKEN`, \
                             on the agent's machine from console.token in its data folder";

@@ -22,8 +22,8 @@ use crate::telemetry::date;
 const FOLDER: &str = "audit";
 /// A file that has reached this many bytes gets no more.
 const LONGEST_FILE: u64 = 16 << 20;
-/// Characters of an outcome that are kept.
-const LONGEST_OUTCOME: usize = 4_096;
+/// Characters of a command and of an outcome that are kept.
+const LONGEST_TEXT: usize = 4_096;
 const DAY_MS: u64 = 86_400_000;
 
 /// One change, or the attempt.
@@ -138,11 +138,11 @@ impl Audit {
     /// # Errors
     /// It is not written: then nothing is changed.
     pub async fn record(&self, entry: &Entry) -> Result<(), AuditError> {
-        let covered = |text: &String| self.secrets.mask(text);
+        let covered = |text: &String| -> String { self.secrets.mask(text).chars().take(LONGEST_TEXT).collect() };
         let entry = Entry {
             lines: entry.lines.iter().map(covered).collect(),
             reason: entry.reason.as_ref().map(covered),
-            outcome: entry.outcome.as_ref().map(|text| covered(text).chars().take(LONGEST_OUTCOME).collect()),
+            outcome: entry.outcome.as_ref().map(covered),
             ..entry.clone()
         };
         let files = Arc::clone(&self.files);

@@ -111,28 +111,29 @@ async fn answer(
         return (StatusCode::NOT_FOUND, Json(text)).into_response();
     }
     if kind == "REQUEST_MEMBERS" {
-        peer.stay();
+        peer.wait();
     }
     let caller = Caller::new(BOT, Role::Operator, Some(peer.from), Way::Bot);
     server.control.obey(&caller, kind, &body).await.unwrap_or_else(IntoResponse::into_response)
 }
 
 impl Control {
-    async fn obey(&self, caller: &Caller, kind: &str, body: &Map<String, Value>) -> Answered {
+    async fn obey(self: &Arc<Self>, caller: &Caller, kind: &str, body: &Map<String, Value>) -> Answered {
         let fields = Fields(body);
         match kind {
             "REQUEST_MEMBERS" => return self.request_members(&fields).await,
             "SHARD_INFO" => return self.info(self.shard(&fields)?).await,
             _ => {}
         }
-        let send = self.post(self.parcels(kind, &fields)?);
-        let said = if CHANGES.contains(&kind) {
-            let entry = self.audit.entry(caller, &[json!(body).to_string()]);
-            self.audit.around(entry, send).await?
-        } else {
-            send.await?
-        };
-        Ok((JSON, said).into_response())
+        let parcels = self.parcels(kind, &fields)?;
+        if !CHANGES.contains(&kind) {
+            return Ok((JSON, self.post(parcels).await?).into_response());
+        }
+        let (control, entry) = (Arc::clone(self), self.audit.entry(caller, &[json!(body).to_string()]));
+        // It goes on, and is written down, when the bot does not wait.
+        let work = tokio::spawn(async move { control.audit.around(entry, control.post(parcels)).await });
+        let fault = |_| Err(Refusal::NotSent("the agent failed at this; its log says more".to_owned()));
+        Ok((JSON, work.await.unwrap_or_else(fault)?).into_response())
     }
 
     /// What is sent to Discord for a request, and on which shards.

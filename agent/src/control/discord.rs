@@ -28,8 +28,7 @@ impl Control {
         kind: Option<Kind>,
     ) -> Result<String, Refused> {
         let chosen = self.choose(shards)?;
-        let activities = activity.map(|text| Activity::new(number(kind), text)).into_iter().collect();
-        let presence = Presence { activities, ..Presence::new(shown(status)) };
+        let presence = presence(status, activity, kind);
         let standings = self.send_all(Shards::presence(&chosen, &presence)?).await?;
         Ok(text::presence(&chosen, &standings))
     }
@@ -72,6 +71,12 @@ impl Control {
         let answer = timeout(LONGEST, self.shards.members(request)).await;
         Ok(text::members(&*answer.unwrap_or(Err(MembersError::Gone))?))
     }
+}
+
+/// As a command asks for it.
+pub(super) fn presence(status: command::Status, activity: Option<&str>, kind: Option<Kind>) -> Presence {
+    let activities = activity.map(|text| Activity::new(number(kind), text)).into_iter().collect();
+    Presence { activities, ..Presence::new(shown(status)) }
 }
 
 fn shown(status: command::Status) -> Status {

@@ -9,7 +9,6 @@ use pilothouse_shared::grammar;
 use pilothouse_shared::plan::Plan;
 use pilothouse_shared::selector::Selector;
 use pilothouse_shared::span::Span;
-use pilothouse_shared::stage::StageName;
 
 use super::audit::{self, Entry, Query};
 use super::caller::Caller;
@@ -30,6 +29,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 const PLAN: &str = "plan";
 /// Jobs that are listed.
 const JOBS: usize = 20;
+/// Characters of a reason that are kept.
+const LONGEST_REASON: usize = 200;
+/// Characters of a key.
+const LONGEST_KEY: usize = 64;
 
 /// How a line is asked for.
 #[derive(Clone, Default, Debug)]
@@ -55,7 +58,8 @@ pub(super) enum Answer {
 pub(super) type Progress = Box<dyn Fn(u32, u32) + Send + Sync>;
 
 impl Control {
-    /// Does what `line` says, or answers with its plan where it changes something and that was not asked for.
+    /// Does what `line` says, or answers with its plan where it changes something and that was not asked for. What was
+    /// begun goes on when whoever asked leaves.
     ///
     /// # Errors
     /// [`Refused`], in words to show as well.
@@ -67,49 +71,62 @@ impl Control {
         progress: Option<Progress>,
     ) -> Result<Answer, Refused> {
         let command = Command::parse(line)?;
-        let allowed = caller.role >= command.role();
-        if !allowed && !command.is_audited() {
-            return Err(Refused::Role(command));
-        }
-        if !allowed {
-            let entry = self.audit.entry(caller, &[command.to_string()]);
-            return self.written_down(caller, entry, async { Err(Refused::Role(command)) }).await.map(Answer::Said);
-        }
         if !command.is_audited() {
-            return self.effect(&caller.name, &command).await.map(Answer::Said);
+            let allowed = caller.role >= command.role();
+            return if allowed {
+                self.effect(&caller.name, &command).await.map(Answer::Said)
+            } else {
+                Err(Refused::Role(command))
+            };
         }
-        if let Some(key) = &manner.key {
-            check_key(key)?;
-        }
+        let manner = Manner { reason: self.reason(manner.reason.as_deref()), ..manner.clone() };
+        let (control, caller) = (Arc::clone(self), caller.clone());
+        unbroken(async move { control.ask_on_record(&caller, command, manner, progress).await }).await
+    }
+
+    async fn ask_on_record(
+        self: &Arc<Self>,
+        caller: &Caller,
+        command: Command,
+        manner: Manner,
+        progress: Option<Progress>,
+    ) -> Result<Answer, Refused> {
+        let Manner { yes, key, reason } = manner;
         let asked = self.secrets.mask(&command.to_string());
-        let key = manner.key.clone().unwrap_or_else(new_id);
-        if manner.yes
-            && let Some(number) = self.jobs.begun(&key, &caller.name, &asked)?
-        {
+        let entry = |line: &str| Entry { reason: reason.clone(), ..self.audit.entry(caller, &[line.to_owned()]) };
+        if caller.role < command.role() {
+            return Err(self.turn_away(entry(&asked), Refused::Role(command)).await);
+        }
+        key.as_deref().map_or(Ok(()), check_key)?;
+        if !command.changes() && !command.is_script() {
+            let work = self.effect(&caller.name, &command);
+            return self.written_down(caller, entry(&asked), work).await.map(Answer::Said);
+        }
+        let key = key.unwrap_or_else(new_id);
+        if yes && let Some(number) = self.jobs.begun(&key, &caller.name, &asked)? {
             return self.ended(number).await.map(Answer::Said);
         }
         let mut planned = match self.wanted(caller, command).await {
             Ok(planned) if !planned.commands.is_empty() => planned,
             looked => {
-                let entry = self.audit.entry(caller, &[asked]);
-                return self.written_down(caller, entry, async { Ok(looked?.said) }).await.map(Answer::Said);
+                let work = async { Ok(looked?.said) };
+                return self.written_down(caller, entry(&asked), work).await.map(Answer::Said);
             }
         };
-        if !manner.yes {
+        if !yes {
             return Ok(Answer::Plan(self.propose(caller, planned)));
         }
-        let (asked, said) = (Asked { line: asked, reason: manner.reason.clone() }, std::mem::take(&mut planned.said));
+        let (asked, said) = (Asked { line: asked, reason }, std::mem::take(&mut planned.said));
         let done = self.carry_out(caller, &key, asked, planned.commands, progress).await?;
         Ok(Answer::Said(if said.is_empty() { done } else { format!("{said}\n{done}") }))
     }
 
-    /// What a command answers without changing anything, and the plan of what it changes.
+    /// What a script says, and the plan of what it or another command changes.
     async fn wanted(&self, caller: &Caller, command: Command) -> Result<Planned, Refused> {
         let (said, commands) = match &command {
             Command::Eval { script } => self.eval(script).await?,
             Command::Run { name: Some(name) } => self.eval(self.script(name)?).await?,
-            command if command.changes() => (String::new(), vec![command.clone()]),
-            looks => (self.effect(&caller.name, looks).await?, Vec::new()),
+            changes => (String::new(), vec![changes.clone()]),
         };
         if let Some(command) = commands.iter().find(|command| caller.role < command.role()) {
             return Err(Refused::Role(command.clone()));
@@ -128,24 +145,43 @@ impl Control {
         reason: Option<String>,
         progress: Option<Progress>,
     ) -> Result<String, Refused> {
-        if let Some(number) = self.jobs.begun(id, &caller.name, PLAN)? {
+        let (control, caller, id) = (Arc::clone(self), caller.clone(), id.to_owned());
+        let reason = self.reason(reason.as_deref());
+        unbroken(async move { control.apply_on_record(&caller, &id, reason, progress).await }).await
+    }
+
+    async fn apply_on_record(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: &str,
+        reason: Option<String>,
+        progress: Option<Progress>,
+    ) -> Result<String, Refused> {
+        let begun = || self.jobs.begun(id, &caller.name, PLAN);
+        if let Some(number) = begun()? {
             return self.ended(number).await;
         }
         let taken = self.plans().take(id, &caller.name, Instant::now());
         let Some(commands) = taken else {
             // Another request may have taken it just now.
-            return match self.jobs.begun(id, &caller.name, PLAN)? {
-                Some(number) => self.ended(number).await,
-                None => Err(Refused::NoSuchPlan(id.chars().take(64).collect())),
-            };
+            if let Some(number) = begun()? {
+                return self.ended(number).await;
+            }
+            let id: String = id.chars().take(LONGEST_KEY).collect();
+            let entry = Entry { reason, ..self.audit.entry(caller, &[format!("apply {id}")]) };
+            return Err(self.turn_away(entry, Refused::NoSuchPlan(id)).await);
         };
         if let Some(command) = commands.iter().find(|command| caller.role < command.role()) {
             let lines: Vec<String> = commands.iter().map(Command::to_string).collect();
             let entry = Entry { plan: Some(id.to_owned()), reason, ..self.audit.entry(caller, &lines) };
-            let refused = async { Err(Refused::Role(command.clone())) };
-            return self.written_down(caller, entry, refused).await;
+            return Err(self.turn_away(entry, Refused::Role(command.clone())).await);
         }
-        self.carry_out(caller, id, Asked { line: PLAN.to_owned(), reason }, commands, progress).await
+        let asked = Asked { line: PLAN.to_owned(), reason };
+        let done = self.carry_out(caller, id, asked, commands.clone(), progress).await;
+        if let Err(Refused::Store(_) | Refused::Audit(_)) = &done {
+            self.plans().keep(id.to_owned(), &caller.name, commands, Instant::now());
+        }
+        done
     }
 
     /// Keeps what was planned until it is applied.
@@ -160,7 +196,7 @@ impl Control {
         plan
     }
 
-    /// Does the commands one after the other, as a job that is not done twice. It goes on when whoever asked leaves.
+    /// Does the commands one after the other, as a job that is not done twice.
     async fn carry_out(
         self: &Arc<Self>,
         caller: &Caller,
@@ -176,21 +212,33 @@ impl Control {
             Begun::Before(number) => return self.ended(number).await,
             Begun::New(number) => number,
         };
-        let (control, caller) = (Arc::clone(self), caller.clone());
-        let work = tokio::spawn(async move {
-            let work = control.do_all(number, &caller.name, &commands, progress);
-            let outcome = control.written_down(&caller, entry, work).await;
-            let text = outcome.as_ref().map_or_else(ToString::to_string, Clone::clone);
-            control.jobs.end(number, outcome.is_ok(), &control.secrets.mask(&text)).await;
-            outcome
-        });
-        match work.await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                self.jobs.end(number, false, &Refused::Fault.to_string()).await;
-                Err(Refused::Fault)
+        let (control, by) = (Arc::clone(self), Arc::clone(&caller.name));
+        // A panic in it ends the job, too.
+        let work = unbroken(async move { control.do_all(number, &by, &commands, progress).await });
+        let outcome = self.written_down(caller, entry, work).await;
+        let text = self.secrets.mask(&outcome.as_ref().map_or_else(ToString::to_string, Clone::clone));
+        match outcome {
+            Err(Refused::Audit(_)) => self.jobs.void(number, &text).await,
+            _ => self.jobs.end(number, outcome.is_ok(), &text).await,
+        }
+        outcome
+    }
+
+    /// Notes in the audit log what was refused before anything was done, as often as that is noted.
+    async fn turn_away(&self, mut entry: Entry, why: Refused) -> Refused {
+        let noted = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).admit(&entry.who, Instant::now());
+        if noted {
+            (entry.ok, entry.outcome) = (Some(false), Some(why.to_string()));
+            if let Err(error) = self.audit.record(&entry).await {
+                tracing::error!("a refused command is not in the audit log: {error}");
             }
         }
+        why
+    }
+
+    /// Why something is asked for, as it is kept: without secrets, and not for ever.
+    fn reason(&self, given: Option<&str>) -> Option<String> {
+        given.map(|reason| self.secrets.mask(reason).chars().take(LONGEST_REASON).collect())
     }
 
     /// Does `work` between its two lines of the audit log, and logs it.
@@ -259,7 +307,7 @@ impl Control {
                 let who = Who::of(query.clone(), *limit, users.iter().map(|user| user.0).collect())?;
                 self.members(MembersRequest { guild: *guild, who, presences: *presences }).await
             }
-            Command::Stage { stage, switch } => self.stage(by, *stage, *switch == Switch::On).await,
+            Command::Stage { stage, switch } => self.switch(by, *stage, *switch == Switch::On).await,
             Command::Tail { .. } => Err(Refused::Endless("tail")),
             Command::Logs { .. } => Err(Refused::Endless("logs")),
             Command::Job { number } => self.job(*number),
@@ -335,15 +383,6 @@ impl Control {
         if matches!(told, Ok(Ok(()))) { Ok(answer.to_owned()) } else { Err(Refused::Unreachable { done: 0, of: 1 }) }
     }
 
-    async fn stage(&self, by: &str, stage: StageName, on: bool) -> Result<String, Refused> {
-        let enabled = self.settings.with_stage(stage, on);
-        self.set(by, "stages.enabled", &enabled).await?;
-        let state = if on { "on" } else { "off" };
-        Ok(format!(
-            "{stage} is {state}; at its next start the agent does what its configuration says of stages.enabled"
-        ))
-    }
-
     fn job(&self, number: Option<u64>) -> Result<String, Refused> {
         match number {
             None => Ok(text::jobs(&self.jobs.last(JOBS), now_ms())),
@@ -391,6 +430,13 @@ impl Control {
     }
 }
 
+/// Does it to its end, also when nobody waits for it any more.
+async fn unbroken<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refused>> + Send + 'static,
+) -> Result<T, Refused> {
+    tokio::spawn(work).await.unwrap_or(Err(Refused::Fault))
+}
+
 /// Names plans and the jobs of what was asked without a key. Whoever guesses one has to be the caller that it is of.
 fn new_id() -> String {
     format!("{:016x}", fastrand::u64(..))
@@ -398,6 +444,6 @@ fn new_id() -> String {
 
 fn check_key(key: &str) -> Result<(), Refused> {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
-    let fits = (1..=64).contains(&key.len()) && key.chars().all(is_plain);
+    let fits = (1..=LONGEST_KEY).contains(&key.len()) && key.chars().all(is_plain);
     if fits { Ok(()) } else { Err(Refused::Key) }
 }

@@ -1,12 +1,13 @@
-//! Accepts connections: so many at once, half of them from one address at most, each for a few seconds and kilobytes, so
-//! that nobody can hold them all by being slow. A connection that became a console's may stay.
+//! Accepts connections: so many at once, half of them from one address at most, each for a few seconds and kilobytes. When
+//! all places are taken, whoever has been about its request for longest goes: nobody can hold them all by being slow. A
+//! connection that became a console's may stay.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -16,8 +17,8 @@ use axum::serve::{IncomingStream, Listener};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Sleep, sleep};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::failures::network;
 use super::http::{LONGEST_BODY, LONGEST_HEAD};
@@ -28,6 +29,10 @@ const CONNECTIONS: usize = 256;
 const OF_ADDRESS: usize = CONNECTIONS / 2;
 /// From connecting to the end of the answer.
 const LIFETIME: Duration = Duration::from_secs(10);
+/// The same where the answer is Discord's, or takes many steps.
+const LONG_LIFETIME: Duration = Duration::from_secs(90);
+/// Within which one that is to go has gone.
+const GOING: Duration = Duration::from_millis(200);
 
 /// What a connection may send before it may stay: a head and a body, chunked perhaps.
 const LONGEST_REQUEST: usize = LONGEST_HEAD + 2 * LONGEST_BODY;
@@ -38,8 +43,13 @@ pub(super) struct Door {
     tls: Option<Arc<ServerConfig>>,
     places: Arc<Semaphore>,
     crowd: Crowd,
+    guests: Guests,
     lifetime: Duration,
 }
+
+/// Connections that are about a request, oldest first, and how each is told to go.
+#[derive(Default)]
+struct Guests(VecDeque<(Peer, oneshot::Sender<()>)>);
 
 /// How many connections each address has.
 type Crowd = Arc<Mutex<HashMap<IpAddr, usize>>>;
@@ -57,14 +67,23 @@ pub(super) struct Peer {
     pub local: Option<IpAddr>,
     /// The address it came from.
     pub from: IpAddr,
-    stays: Arc<AtomicBool>,
+    leave: Arc<AtomicU8>,
 }
+
+/// How long a connection may live: shortly, long, without an end.
+const SHORT: u8 = 0;
+const LONG: u8 = 1;
+const ENDLESS: u8 = 2;
 
 /// One accepted connection.
 pub(super) struct Connection {
     stream: Stream,
     peer: Peer,
     end: Pin<Box<Sleep>>,
+    /// Its end was put off.
+    is_long: bool,
+    /// Ready when it is to go; none once it is.
+    going: Option<oneshot::Receiver<()>>,
     /// Bytes that it may still send.
     left: usize,
     _place: OwnedSemaphorePermit,
@@ -74,7 +93,35 @@ pub(super) struct Connection {
 impl Door {
     pub(super) fn new(listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> Self {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
-        Self { listener, tls, places, crowd: Crowd::default(), lifetime: LIFETIME }
+        Self { listener, tls, places, crowd: Crowd::default(), guests: Guests::default(), lifetime: LIFETIME }
+    }
+
+    /// None where everybody may stay.
+    async fn place(&mut self) -> Option<OwnedSemaphorePermit> {
+        let places = Arc::clone(&self.places);
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            return Some(place);
+        }
+        if !self.guests.send_off() {
+            return None;
+        }
+        timeout(GOING, places.acquire_owned()).await.ok()?.ok()
+    }
+}
+
+impl Guests {
+    fn welcome(&mut self, peer: Peer) -> oneshot::Receiver<()> {
+        if self.0.len() >= 2 * CONNECTIONS {
+            self.0.retain(|(peer, go)| !go.is_closed() && peer.leave() == SHORT);
+        }
+        let (go, going) = oneshot::channel();
+        self.0.push_back((peer, go));
+        going
+    }
+
+    /// Tells the oldest to go.
+    fn send_off(&mut self) -> bool {
+        std::iter::from_fn(|| self.0.pop_front()).any(|(peer, go)| peer.leave() == SHORT && go.send(()).is_ok())
     }
 }
 
@@ -104,9 +151,18 @@ impl Drop for Seat {
 }
 
 impl Peer {
+    /// The answer may take its time.
+    pub(super) fn wait(&self) {
+        self.leave.fetch_max(LONG, Ordering::Relaxed);
+    }
+
     /// Lifts the limit of the connection's lifetime.
     pub(super) fn stay(&self) {
-        self.stays.store(true, Ordering::Relaxed);
+        self.leave.store(ENDLESS, Ordering::Relaxed);
+    }
+
+    fn leave(&self) -> u8 {
+        self.leave.load(Ordering::Relaxed)
     }
 }
 
@@ -115,18 +171,30 @@ impl Listener for Door {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let place = Arc::clone(&self.places).acquire_owned().await.expect("the semaphore is never closed");
         loop {
             let (stream, address) = Listener::accept(&mut self.listener).await;
             let Some(seat) = Seat::take(&self.crowd, address.ip()) else {
                 tracing::debug!("{} has {OF_ADDRESS} connections already: one more is closed", address.ip());
                 continue;
             };
+            let Some(place) = self.place().await else {
+                tracing::debug!("all {CONNECTIONS} connections are taken: the one of {} is closed", address.ip());
+                continue;
+            };
             let _ = stream.set_nodelay(true);
             let local = stream.local_addr().ok().map(|address| address.ip());
-            let peer = Peer { local, from: address.ip().to_canonical(), stays: Arc::default() };
-            let (stream, end) = (Stream::new(stream, self.tls.as_ref()), Box::pin(sleep(self.lifetime)));
-            return (Connection { stream, peer, end, left: LONGEST_REQUEST, _place: place, _seat: seat }, address);
+            let peer = Peer { local, from: address.ip().to_canonical(), leave: Arc::default() };
+            let connection = Connection {
+                stream: Stream::new(stream, self.tls.as_ref()),
+                going: Some(self.guests.welcome(peer.clone())),
+                peer,
+                end: Box::pin(sleep(self.lifetime)),
+                is_long: false,
+                left: LONGEST_REQUEST,
+                _place: place,
+                _seat: seat,
+            };
+            return (connection, address);
         }
     }
 
@@ -144,18 +212,25 @@ impl Connected<IncomingStream<'_, Door>> for Peer {
 impl Connection {
     /// An error once its time is over.
     fn alive(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let over = !self.stays() && self.end.as_mut().poll(context).is_ready();
+        match self.peer.leave() {
+            ENDLESS => return Ok(()),
+            LONG if !self.is_long => {
+                self.is_long = true;
+                self.end.as_mut().reset(Instant::now() + LONG_LIFETIME);
+            }
+            _ => {}
+        }
+        if self.going.as_mut().is_some_and(|going| Pin::new(going).poll(context).is_ready()) {
+            self.going = None;
+        }
+        let over = self.going.is_none() || self.end.as_mut().poll(context).is_ready();
         if over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
-    }
-
-    fn stays(&self) -> bool {
-        self.peer.stays.load(Ordering::Relaxed)
     }
 
     /// An error once it has sent more than a request has.
     fn count(&mut self, bytes: usize) -> io::Result<()> {
         self.left = self.left.saturating_sub(bytes);
-        if self.left == 0 && !self.stays() { Err(io::ErrorKind::QuotaExceeded.into()) } else { Ok(()) }
+        if self.left == 0 && self.peer.leave() != ENDLESS { Err(io::ErrorKind::QuotaExceeded.into()) } else { Ok(()) }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Counts wrong tokens, for each address and in all, minute by minute. It has no clock of its own.
+//! Counts wrong tokens, for each address and in all, and what is refused to each token, minute by minute. It has no clock
+//! of its own.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,6 +9,8 @@ use std::time::{Duration, Instant};
 pub(super) const OF_ADDRESS: u32 = 20;
 /// The same for all addresses together; it also bounds how many of them are remembered.
 const IN_ALL: u32 = 1_000;
+/// Refusals to one token in a minute that are noted.
+pub(super) const NOTED: u32 = 30;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The wrong tokens of this minute.
@@ -19,6 +22,12 @@ pub(super) struct Failures {
 }
 
 impl Failures {
+    /// Whether so many came from `from` that the next get 429.
+    pub(super) fn are_many(&self, from: IpAddr, now: Instant) -> bool {
+        let current = self.since.is_some_and(|since| now.duration_since(since) < MINUTE);
+        current && self.by.get(&network(from)).is_some_and(|count| *count >= OF_ADDRESS)
+    }
+
     /// Counts one from `from`: whether that is still within the limits.
     pub(super) fn count(&mut self, from: IpAddr, now: Instant) -> bool {
         if self.since.is_none_or(|since| now.duration_since(since) >= MINUTE) {
@@ -39,6 +48,28 @@ impl Failures {
             tracing::warn!("{IN_ALL} requests with a wrong token in a minute: the next from anywhere get 429");
         }
         true
+    }
+}
+
+/// What was refused in this minute and stands in the audit log: not so much that it fills the disk.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    since: Option<Instant>,
+    by: HashMap<String, u32>,
+}
+
+impl Refusals {
+    /// Whether one more to `who` is to be noted.
+    pub(super) fn admit(&mut self, who: &str, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.duration_since(since) >= MINUTE) {
+            *self = Self { since: Some(now), by: HashMap::new() };
+        }
+        let count = self.by.entry(who.to_owned()).or_default();
+        *count += 1;
+        if *count == NOTED {
+            tracing::warn!("{NOTED} commands were refused to {who} in a minute: the next are not noted");
+        }
+        *count <= NOTED
     }
 }
 
@@ -67,7 +98,8 @@ mod tests {
         }
         assert!(!failures.count(stranger, now) && !failures.count(address("::ffff:203.0.113.7"), now));
         assert!(failures.count(address("203.0.113.8"), now));
-        assert!(failures.count(stranger, now + MINUTE));
+        assert!(failures.are_many(stranger, now) && !failures.are_many(address("203.0.113.8"), now));
+        assert!(!failures.are_many(stranger, now + MINUTE) && failures.count(stranger, now + MINUTE));
     }
 
     #[test]
@@ -76,6 +108,14 @@ mod tests {
         let taken = (0..30).filter(|n| failures.count(address(&format!("2001:db8::{n}")), now)).count();
         assert_eq!(taken, OF_ADDRESS as usize);
         assert!(failures.count(address("2001:db8:0:1::1"), now));
+    }
+
+    #[test]
+    fn refusals_are_noted_so_often_for_each_token() {
+        let (mut refusals, now) = (Refusals::default(), Instant::now());
+        let noted = (0..1_000).filter(|_| refusals.admit("ann", now)).count();
+        assert_eq!(noted, NOTED as usize);
+        assert!(refusals.admit("bob", now) && refusals.admit("ann", now + MINUTE));
     }
 
     #[test]

@@ -163,12 +163,13 @@ async fn command(
     };
     let answered = match asked {
         Asked { line: Some(line), apply: None, yes, key, reason } => {
-            if Command::parse(&line).is_ok_and(|command| command.takes_long()) {
-                peer.stay();
+            if Command::parse(&line).is_ok_and(|command| command.takes_long() || yes && command.changes()) {
+                peer.wait();
             }
             server.control.ask(&caller, &line, &Manner { yes, key, reason }, None).await
         }
         Asked { line: None, apply: Some(plan), reason, .. } => {
+            peer.wait();
             server.control.apply(&caller, &plan, reason, None).await.map(Answer::Said)
         }
         _ => return fail(StatusCode::BAD_REQUEST, BODY.to_owned()),

@@ -14,8 +14,6 @@ use crate::telemetry::clock::now_ms;
 
 /// Jobs that are remembered, as many as the store keeps.
 const KEPT: usize = 1_000;
-/// Characters of a reason that are kept.
-const LONGEST_REASON: usize = 200;
 
 /// The jobs of this agent.
 #[derive(Debug)]
@@ -82,12 +80,13 @@ impl Jobs {
                 return Ok(Begun::Before(number));
             }
             let number = known.last_key_value().map_or(1, |(last, _)| last + 1);
-            if known.len() >= KEPT {
-                known.pop_first();
+            if known.len() >= KEPT
+                && let Some(oldest) = known.values().find(|job| job.end.is_some()).map(|job| job.number)
+            {
+                known.remove(&oldest);
             }
             let (key, by) = (key.to_owned(), by.to_owned());
             let Asked { line: asked, reason } = asked;
-            let reason = reason.map(|reason| reason.chars().take(LONGEST_REASON).collect());
             let job = Job { number, key, by, asked, reason, lines, at_ms: now_ms(), done: 0, end: None };
             known.insert(number, job.clone());
             job
@@ -98,7 +97,7 @@ impl Jobs {
         }
         let trouble = self.store().as_ref().and_then(StoreWriter::trouble);
         let why = trouble.unwrap_or_else(|| "the disk is too slow".to_owned());
-        self.end(number, false, &Refused::Store(why.clone()).to_string()).await;
+        self.void(number, &Refused::Store(why.clone()).to_string()).await;
         Err(Refused::Store(why))
     }
 
@@ -122,6 +121,12 @@ impl Jobs {
         {
             *saving = Some(when);
         }
+    }
+
+    /// Nothing of it was begun: its key stands for nothing any more.
+    pub(super) async fn void(&self, number: u64, text: &str) {
+        self.known().get_mut(&number).into_iter().for_each(|job| job.key.clear());
+        self.end(number, false, text).await;
     }
 
     /// It ended. Stored as well as the store can.
@@ -194,7 +199,7 @@ fn interrupted(job: &Job) -> String {
 }
 
 fn of_key(known: &BTreeMap<u64, Job>, key: &str, by: &str, asked: &str) -> Result<Option<u64>, Refused> {
-    match known.values().find(|job| job.key == key && job.by == by) {
+    match known.values().find(|job| job.key == key && job.by == by && !key.is_empty()) {
         Some(job) if job.asked != asked => Err(Refused::KeyTaken(key.to_owned())),
         found => Ok(found.map(|job| job.number)),
     }

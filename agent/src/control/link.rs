@@ -254,7 +254,7 @@ impl<'a> Console<'a> {
         if let Some(frame) = self.streams.tail(now) {
             self.send(&frame).await?;
         }
-        if let Some(frame) = self.streams.logs(now) {
+        if let Some(frame) = self.streams.logs(&self.control.secrets, now) {
             self.send(&frame).await?;
         }
         Ok(())

@@ -39,7 +39,7 @@ use std::time::Duration;
 use pilothouse_shared::wire::{FromAgent, PROTOCOL, Role};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 pub use self::caller::{Caller, Way};
@@ -49,6 +49,7 @@ pub use self::settings::SettingError;
 use self::access::Access;
 use self::audit::Audit;
 use self::door::{Door, Peer};
+use self::failures::Refusals;
 use self::jobs::Jobs;
 use self::plans::Plans;
 use self::scripts::Scripts;
@@ -101,6 +102,7 @@ pub struct Control {
     settings: Settings,
     jobs: Jobs,
     plans: Mutex<Plans>,
+    refusals: Mutex<Refusals>,
     scripts: Scripts,
 }
 
@@ -126,6 +128,7 @@ impl Control {
             settings: Settings::new(loaded),
             jobs: Jobs::new(store, &jobs),
             plans: Mutex::default(),
+            refusals: Mutex::default(),
         }
     }
 
@@ -144,12 +147,8 @@ impl Control {
     }
 }
 
-/// Reads the configuration anew whenever the process is told to by SIGHUP, and logs what that changed.
-pub async fn reread_at_hangup(control: Arc<Control>, sources: Sources) {
-    let mut hangup = match signal(SignalKind::hangup()) {
-        Ok(hangup) => hangup,
-        Err(error) => return tracing::warn!("SIGHUP cannot be heard: {error}"),
-    };
+/// Reads the configuration anew at each SIGHUP, and logs what that changed.
+pub async fn reread_at_hangup(control: Arc<Control>, sources: Sources, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
         match control.reread(&sources).await {
             Ok(said) => tracing::info!("the configuration was read anew: {said}"),

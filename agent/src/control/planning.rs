@@ -5,8 +5,9 @@ use pilothouse_shared::plan::Step;
 use pilothouse_shared::snapshot::{IdentifyRow, ShardRow};
 use pilothouse_shared::stage::StageName;
 
-use super::Control;
 use super::refused::Refused;
+use super::{Control, discord};
+use crate::shard::Shards;
 use crate::telemetry::snapshot::Snapshot;
 
 /// Resumes begin this far apart on each worker once many shards are hit.
@@ -88,19 +89,18 @@ impl Control {
             Command::Close { code, .. } => {
                 (format!("closes the connections with {code}; they reconnect and resume where Discord allows it"), None)
             }
-            Command::Presence { .. } => {
+            Command::Presence { shards, status, activity, kind } => {
+                Shards::presence(&self.choose(shards)?, &discord::presence(*status, activity.as_deref(), *kind))?;
                 ("sets the bot's presence on these shards, now and for their later sessions".to_owned(), None)
             }
             Command::Sink { name, order } => self.sink_step(name, *order)?,
             Command::Dead { sink, what } => self.dead_step(sink, *what)?,
-            Command::Identify(Identifies::Hold) => {
-                ("nobody starts a new session; shards go on and resume".to_owned(), Some("identify release".to_owned()))
-            }
-            Command::Identify(Identifies::Release) => {
-                ("shards may identify, and use up the day's reserve".to_owned(), Some("identify hold".to_owned()))
-            }
+            Command::Identify(what) => self.identify_step(*what),
             Command::Voice(voice) => self.voice_step(voice),
-            Command::Stage { stage, switch } => self.stage_step(*stage, *switch),
+            Command::Stage { stage, switch } => self.stage_step(*stage, *switch)?,
+            Command::Soundboard { .. } | Command::ChannelInfo { .. } | Command::Members { .. } => {
+                ("asks Discord; the bot gets the answer as events".to_owned(), None)
+            }
             Command::Set { key, value } => self.settings.step(key, value)?,
             Command::Log { level } => self.settings.step("log.level", level)?,
             Command::Send { shard, json } => {
@@ -142,12 +142,28 @@ impl Control {
         }
     }
 
-    fn stage_step(&self, stage: StageName, switch: Switch) -> (String, Option<String>) {
+    fn identify_step(&self, what: Identifies) -> (String, Option<String>) {
+        let held = self.snapshot().overview.identify.held.is_some();
+        match what {
+            Identifies::Hold => {
+                let undo = (!held).then(|| "identify release".to_owned());
+                ("nobody starts a new session; shards go on and resume".to_owned(), undo)
+            }
+            Identifies::Release => {
+                let undo = held.then(|| "identify hold".to_owned());
+                ("shards may identify, and use up the day's reserve".to_owned(), undo)
+            }
+        }
+    }
+
+    fn stage_step(&self, stage: StageName, switch: Switch) -> Result<(String, Option<String>), Refused> {
         let (verb, back) = match switch {
             Switch::On => ("on", "off"),
             Switch::Off => ("off", "on"),
         };
-        (format!("the stage is {verb} until the agent restarts"), Some(format!("stage {stage} {back}")))
+        let (_, undo) = self.settings.step("stages.enabled", &self.settings.with_stage(stage, switch == Switch::On))?;
+        let undo = undo.map(|_| format!("stage {stage} {back}"));
+        Ok((format!("the stage is {verb} until the agent restarts"), undo))
     }
 
     /// The fullest bucket decides.

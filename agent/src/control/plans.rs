@@ -9,6 +9,8 @@ use pilothouse_shared::command::Command;
 pub(super) const LIFETIME: Duration = Duration::from_secs(300);
 /// Plans that wait; one more and the oldest is forgotten.
 const KEPT: usize = 256;
+/// Of one caller: one more and its own oldest is forgotten.
+const OF_CALLER: usize = 32;
 
 /// Plans that can still be applied, oldest first.
 #[derive(Debug, Default)]
@@ -28,9 +30,12 @@ impl Plans {
     /// Keeps what `by` was shown as `id`.
     pub(super) fn keep(&mut self, id: String, by: &str, commands: Vec<Command>, now: Instant) {
         self.open.retain(|plan| plan.until > now);
-        if self.open.len() == KEPT {
-            self.open.pop_front();
-        }
+        let mut own = self.open.iter().enumerate().filter(|(_, plan)| plan.by == by);
+        let surplus = match (own.next(), own.count() + 1 >= OF_CALLER) {
+            (Some((oldest, _)), true) => Some(oldest),
+            _ => (self.open.len() == KEPT).then_some(0),
+        };
+        surplus.map(|at| self.open.remove(at));
         self.open.push_back(Open { id, by: by.to_owned(), commands, until: now + LIFETIME });
     }
 

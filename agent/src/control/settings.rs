@@ -15,6 +15,7 @@ use crate::config::{self, Config, Loaded, Origin, Problem, Sources};
 use crate::fleet::permits::PermitInput;
 use crate::spool::SpoolLimits;
 use crate::telemetry::logs;
+use tokio::time::timeout;
 
 /// Why a setting is not told or not changed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -75,6 +76,7 @@ impl Settings {
     /// # Errors
     /// It would be refused.
     pub(super) fn step(&self, key: &str, value: &str) -> Result<(String, Option<String>), Refused> {
+        may_be_logged(key, value)?;
         let state = self.state();
         let changed = state.loaded.with(key, value, Origin::Default).map_err(wrong)?;
         let (before, after) = (state.written(key), written(&changed, key));
@@ -141,6 +143,22 @@ impl Control {
     /// Sets a setting and puts it in force.
     pub(super) async fn set(&self, by: &str, key: &str, value: &str) -> Result<String, Refused> {
         let _one = self.settings.changing.lock().await;
+        self.set_alone(by, key, value).await
+    }
+
+    /// Switches a stage and leaves the others as they are.
+    pub(super) async fn switch(&self, by: &str, stage: StageName, on: bool) -> Result<String, Refused> {
+        let _one = self.settings.changing.lock().await;
+        self.set_alone(by, "stages.enabled", &self.settings.with_stage(stage, on)).await?;
+        let state = if on { "on" } else { "off" };
+        Ok(format!(
+            "{stage} is {state}; at its next start the agent does what its configuration says of stages.enabled"
+        ))
+    }
+
+    /// While nothing else is changed.
+    async fn set_alone(&self, by: &str, key: &str, value: &str) -> Result<String, Refused> {
+        may_be_logged(key, value)?;
         let before = self.settings.state().loaded.clone();
         let changed = before.with(key, value, Origin::Set(by.to_owned())).map_err(wrong)?;
         let everywhere = self.put_in_force(&before.config, changed).await?;
@@ -165,7 +183,7 @@ impl Control {
         for Difference { key, before, after, live } in &differences {
             let after_or = after.as_deref().unwrap_or("not set");
             if !live {
-                said.push(format!("{key} is {after_or} with the next start only"));
+                said.push(format!("{key} is {after_or}, with the next start only"));
             } else if matches!(changed.origins.get(key), Some(Origin::Set(_))) {
                 said.push(format!("{key} stays as it was set, though the sources say {after_or} now"));
             } else {
@@ -183,17 +201,17 @@ impl Control {
     /// Tells everything that runs; what is not in force everywhere is said.
     async fn put_in_force(&self, before: &Config, changed: Loaded) -> Result<String, Refused> {
         let config = &changed.config;
+        let steered = logs::control().ok_or(SettingError::Logs);
+        let logs = if config.log.level == before.log.level { None } else { Some(steered?) };
         if let Some(spool) = &self.spool {
             spool
                 .set_limits(SpoolLimits::of(&config.spool))
                 .map_err(|trouble| SettingError::Wrong(trouble.to_string()))?;
         }
-        if config.log.level != before.log.level {
-            let logs = logs::control().ok_or(SettingError::Logs)?;
-            logs.set_level(&config.log.level).map_err(SettingError::Wrong)?;
-        }
+        // Its directives were checked with the setting.
+        logs.map_or(Ok(()), |logs| logs.set_level(&config.log.level)).map_err(SettingError::Wrong)?;
         // While shutting down nobody needs to know.
-        let _ = self.permits.send(PermitInput::Reserve(config.gateway.reserve_percent)).await;
+        let _ = timeout(PATIENCE, self.permits.send(PermitInput::Reserve(config.gateway.reserve_percent))).await;
         let behind = self.shards.adopt(config.clone(), PATIENCE).await;
         let everywhere = match &behind[..] {
             [] => String::new(),
@@ -203,6 +221,13 @@ impl Control {
         (state.loaded, state.behind) = (changed, behind);
         Ok(everywhere)
     }
+}
+
+/// Lines of other crates that may hold tokens are for whoever may change the configuration's file.
+fn may_be_logged(key: &str, value: &str) -> Result<(), Refused> {
+    let verbose = if key == "log.level" { logs::verbose(value) } else { None };
+    let said = |name| format!("{name} may log tokens: its lines can be had by log.level in the configuration only");
+    verbose.map_or(Ok(()), |name| Err(SettingError::Wrong(said(name)).into()))
 }
 
 fn is_live(key: &str) -> bool {

@@ -44,13 +44,16 @@ impl Control {
     }
 
     async fn resend(&self, name: &str, letters: Arc<DeadLetters>) -> Result<String, Refused> {
+        let busy = |_| Refused::Letters("they are being delivered again just now, try again then".to_owned());
+        let _alone = letters.resending.try_lock().map_err(busy)?;
         let source = Arc::clone(&letters);
         let taken = on_disk(move || source.take()).await?;
-        let count = taken.len();
+        let (count, source) = (taken.len(), Arc::clone(&letters));
         if self.shards.resend(name, taken).await.is_err() {
+            on_disk(move || source.restore()).await?;
             return Err(Refused::Unreachable { done: 0, of: count });
         }
-        on_disk(move || letters.sent()).await?;
+        on_disk(move || source.sent()).await?;
         Ok(format!("{count} dead letters of {name} are delivered again, behind its backlog"))
     }
 

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::Control;
 use super::dispatch::PATIENCE;
+use crate::config::Secrets;
 use crate::gateway::kind::{EventKind, KindSet};
 use crate::shard::tails::EventTap;
 use crate::telemetry::log_taps;
@@ -60,9 +61,10 @@ impl Streams {
         (matched > 0).then_some(FromAgent::Tail { matched, events })
     }
 
-    /// The log lines since the last call, if there were any.
-    pub(super) fn logs(&mut self, now: Instant) -> Option<FromAgent> {
-        let (matched, lines) = self.logs.as_mut()?.1.take(now);
+    /// The log lines since the last call, if there were any, with `secrets` covered.
+    pub(super) fn logs(&mut self, secrets: &Secrets, now: Instant) -> Option<FromAgent> {
+        let (matched, mut lines) = self.logs.as_mut()?.1.take(now);
+        lines.iter_mut().for_each(|line| line.text = secrets.mask(&line.text));
         (matched > 0).then_some(FromAgent::Logs { matched, lines })
     }
 }

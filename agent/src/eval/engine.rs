@@ -30,10 +30,11 @@ pub(super) const VARIABLES: usize = 256;
 pub(super) const CALLS: usize = 32;
 /// Of expressions within one another.
 const DEPTH: usize = 64;
-/// Between two looks at the memory, while it has not grown much. A look costs as much as some operations.
-const LOOK_EVERY: u64 = 32;
-/// From here on memory is looked at with every operation: one can double what a script has.
-const GROWN: u64 = 1 << 20;
+/// Between two looks at the memory, while it has not grown much. A look costs as much as some operations, and one of these
+/// takes a MiB at most.
+const LOOK_EVERY: u64 = 8;
+/// From here on memory is looked at with every operation.
+const GROWN: u64 = 8 << 20;
 
 pub(super) fn run(script: &str, snapshot: Arc<Snapshot>, limits: &Limits) -> Result<Evaluated, EvalError> {
     let world = World::new(snapshot);

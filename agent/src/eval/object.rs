@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use pilothouse_shared::command::{Command, word};
-use pilothouse_shared::wire::Role;
 use rhai::{Dynamic, EvalAltResult};
 
 use super::show::Capped;
@@ -76,7 +75,7 @@ impl World {
         let command = Command::parse(line).map_err(|error| wrong(error.to_string()))?;
         match command {
             Command::Eval { .. } | Command::Run { .. } => Err(wrong("a script cannot run another one")),
-            _ if command.role() == Role::Viewer => {
+            _ if !command.is_audited() => {
                 Err(wrong(format!("`{command}` changes nothing: a script reads it from its objects")))
             }
             _ => self.record(command),

@@ -91,6 +91,8 @@ pub struct DeadLetters {
     path: PathBuf,
     file: Mutex<Option<File>>,
     count: AtomicU64,
+    /// Held while they are sent again.
+    pub(crate) resending: tokio::sync::Mutex<()>,
 }
 
 impl DeadLetters {
@@ -100,11 +102,22 @@ impl DeadLetters {
     /// A file that is there cannot be read.
     pub fn open(data_dir: &Path, name: &str) -> io::Result<Arc<Self>> {
         let path = data_dir.join("dead").join(format!("{name}.ndjson"));
-        let letters = Self { name: name.to_owned(), path, file: Mutex::default(), count: AtomicU64::new(0) };
-        // Sending again was cut short: nobody knows how far it came.
-        letters.put_back()?;
-        letters.count.store(letters.read(&letters.path)?.len() as u64, Ordering::Relaxed);
+        let (name, count) = (name.to_owned(), AtomicU64::new(0));
+        let letters = Self { name, path, file: Mutex::default(), count, resending: tokio::sync::Mutex::default() };
+        letters.restore()?;
         Ok(Arc::new(letters))
+    }
+
+    /// Puts back what was taken: sending again was cut short, and nobody knows how far it came.
+    ///
+    /// # Errors
+    /// The files cannot be read or written.
+    pub fn restore(&self) -> io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        *file = None;
+        self.put_back()?;
+        self.count.store(self.read(&self.path)?.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Of which sink.
@@ -185,6 +198,7 @@ impl DeadLetters {
     pub fn take(&self) -> io::Result<Vec<Letter>> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         *file = None;
+        self.put_back()?;
         let taken = self.taken();
         absent_is_fine(fs::rename(&self.path, &taken))?;
         let letters = self.read(&taken)?;

@@ -30,6 +30,14 @@ pub fn filter(directives: &str) -> Result<EnvFilter, String> {
     EnvFilter::builder().parse(format!("{QUIET},{directives}")).map_err(|err| err.to_string())
 }
 
+/// The crate whose detailed lines may hold tokens and which `directives` name, if they do.
+pub fn verbose(directives: &str) -> Option<&str> {
+    let quiet: Vec<&str> = QUIET.split(',').filter_map(|crate_| Some(crate_.trim().split_once('=')?.0)).collect();
+    let named =
+        directives.split(',').map(|directive| directive.trim().split(['=', '[', ':']).next().unwrap_or_default());
+    named.into_iter().find(|name| quiet.contains(name))
+}
+
 /// Keeps the writing threads; dropping it writes what still waits.
 #[derive(Debug)]
 pub struct Logs {

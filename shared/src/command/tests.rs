@@ -21,6 +21,8 @@ fn every_command_round_trips() {
         "shards 0-15,state=fatal",
         "explain 3",
         "restart 3",
+        "restart \"agent=a b\"",
+        "tail \"shards=agent=a b\"",
         "restart * --identify",
         "identify hold",
         "identify release",
