@@ -3,13 +3,16 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use futures_util::{SinkExt, StreamExt};
 use pilothouse_agent::config::{Config, HttpConfig, Secret, SinkConfig};
 use pilothouse_sandbox::{Sandbox, SandboxConfig};
 use pilothouse_tests::{AgentProcess, Control, program};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::setup::{PATIENCE, config, sandbox_config, start};
 
@@ -135,6 +138,25 @@ impl Secrets {
     }
 }
 
+/// All that a console is told within two seconds that asks for everything and types `line`.
+async fn frames(config: &Config, token: &str, line: &str) -> String {
+    let mut request = format!("ws://{}/v1/console", config.listen).into_client_request().expect("a URL");
+    request.headers_mut().insert("authorization", format!("Bearer {token}").parse().expect("a header"));
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.expect("let in");
+    let hello = json!({"type": "hello", "protocol": pilothouse_shared::wire::PROTOCOL, "client": "test"});
+    let all = json!({"type": "subscribe", "overview": true, "map": true, "page": {"count": 9}, "detail": 0,
+        "tail": {"payloads": true}, "logs": "trace"});
+    let command = json!({"type": "command", "id": 1, "line": line, "yes": true, "reason": line});
+    for frame in [hello, all, command] {
+        socket.send(Message::text(frame.to_string())).await.expect("it listens");
+    }
+    let (mut told, end) = (String::new(), tokio::time::Instant::now() + Duration::from_secs(2));
+    while let Ok(Some(Ok(frame))) = tokio::time::timeout_at(end, socket.next()).await {
+        told.push_str(&frame.into_text().expect("text"));
+    }
+    told
+}
+
 /// Lines that hold secrets where they do not belong, and lines that fail.
 fn lines(secrets: &Secrets) -> Vec<String> {
     let typed = secrets.0.iter().map(|(_, secret)| format!("presence 0 --status idle --activity {secret}"));
@@ -168,9 +190,19 @@ async fn no_secret_is_left_in_logs_files_or_answers() {
     let client = reqwest::Client::new();
     let url = |path: &str| format!("http://{}{path}", config.listen);
     for line in lines(&secrets) {
-        let request = client.post(url("/v1/commands")).bearer_auth(&ann).body(json!({"line": line}).to_string());
+        let body = json!({"line": line, "yes": true, "reason": line, "key": "k"}).to_string();
+        let request = client.post(url("/v1/commands")).bearer_auth(&ann).body(body);
         let answer = request.send().await.expect("answered").text().await.expect("a body");
         secrets.check(&line, answer.as_bytes());
+    }
+    for (_, secret) in &secrets.0 {
+        let told = frames(&config, &ann, &format!("presence 0 --status idle --activity {secret}")).await;
+        assert!(told.contains("\"type\":\"tail\"") && told.contains("\"type\":\"logs\""), "{told}");
+        secrets.check("a frame", told.as_bytes());
+        let body = json!({"type": "SHARD_PAYLOAD", "shardId": 0, "payload": {"op": 31, "d": secret}}).to_string();
+        let answer = client.post(url("/")).header("authorization", AUTHORIZATION).body(body).send().await;
+        let answer = answer.expect("answered").text().await.expect("a body");
+        secrets.check("an answer to the bot", answer.as_bytes());
     }
     for shown in [WRONG, &format!("{ann}x")] {
         let answer = client.get(url("/v1/status")).bearer_auth(shown).send().await.expect("answered");

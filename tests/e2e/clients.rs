@@ -54,16 +54,23 @@ async fn pythons_console_follows_an_agent() {
     let run = |token: &str, url: String| {
         let mut command = Command::new(&python);
         command.arg(&client).arg(url).args(["MESSAGE_CREATE", "TYPING_START"]);
-        command.env("PILOTHOUSE_CONSOLE_TOKEN", token).env("SECONDS", "4");
+        command.env("PILOTHOUSE_CONSOLE_TOKEN", token).env("SECONDS", "4").env("DO", "restart 0-1");
         output(command)
     };
 
     let told = run(token.trim(), format!("ws://{listen}")).await;
     let (said, wrong) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
     assert!(told.status.success() && wrong.is_empty(), "{said}{wrong}");
-    for line in
-        ["hello: ", "done: 4 shards", "map: 4 active", "overview: ", "busiest: shard ", "event: MESSAGE_CREATE shard "]
-    {
+    for line in [
+        "hello: ",
+        "done: 4 shards",
+        "map: 4 active",
+        "overview: ",
+        "busiest: shard ",
+        "event: MESSAGE_CREATE shard ",
+        "plan: restart 0-1: closes the connections and resumes the sessions; nothing is lost; 2 shards, 0 identifies",
+        "done: restarting 2 shards",
+    ] {
         assert!(said.lines().any(|found| found.starts_with(line)), "{line:?} is missing: {said}");
     }
     assert!(said.contains("protocol 2, role admin") && !said.contains("away: "), "{said}");

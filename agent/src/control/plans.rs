@@ -70,11 +70,24 @@ mod tests {
     #[test]
     fn only_so_many_wait() {
         let (mut plans, start) = (Plans::default(), Instant::now());
+        let caller = |id: usize| format!("ann-{}", id % 100);
         for id in 0..=KEPT {
+            plans.keep(id.to_string(), &caller(id), restart(), start);
+        }
+        assert_eq!(plans.take("0", &caller(0), start), None);
+        assert!(plans.take("1", &caller(1), start).is_some());
+        assert!(plans.take(&KEPT.to_string(), &caller(KEPT), start).is_some());
+    }
+
+    #[test]
+    fn whoever_asks_much_forgets_their_own() {
+        let (mut plans, start) = (Plans::default(), Instant::now());
+        plans.keep("bob's".into(), "bob", restart(), start);
+        for id in 0..KEPT {
             plans.keep(id.to_string(), "ann", restart(), start);
         }
-        assert_eq!(plans.take("0", "ann", start), None);
-        assert!(plans.take("1", "ann", start).is_some());
-        assert!(plans.take(&KEPT.to_string(), "ann", start).is_some());
+        assert!(plans.take("bob's", "bob", start).is_some());
+        let kept = (0..KEPT).filter(|id| plans.take(&id.to_string(), "ann", start).is_some()).count();
+        assert_eq!(kept, OF_CALLER);
     }
 }

@@ -181,7 +181,8 @@ impl Control {
         let mut changed = before.clone();
         let mut said = Vec::new();
         for Difference { key, before, after, live } in &differences {
-            let after_or = after.as_deref().unwrap_or("not set");
+            let is_secret = after.is_some() && before == after;
+            let after_or = if is_secret { "another one" } else { after.as_deref().unwrap_or("not set") };
             if !live {
                 said.push(format!("{key} is {after_or}, with the next start only"));
             } else if matches!(changed.origins.get(key), Some(Origin::Set(_))) {

@@ -39,6 +39,7 @@ mod doors;
 mod limits;
 mod plans;
 mod secure;
+mod sources;
 use crate::shard::tails::EventTap;
 
 const TOKEN: &str = "c0ffee";

@@ -4,7 +4,8 @@
     PILOTHOUSE_CONSOLE_TOKEN=… python console.py ws://127.0.0.1:7600 [TYPE ...]
 
 It follows shared/PROTOCOL.md: hello, a subscription, then frames. TYPEs are events to watch, such as MESSAGE_CREATE;
-without one it watches all. SECONDS in the environment ends it after so long.
+without one it watches all. SECONDS in the environment ends it after so long; DO is a command line to be planned and, as
+nobody is asked, applied at once.
 """
 
 import collections
@@ -50,6 +51,8 @@ class Console:
         page = {"sort": "rate", "descending": True, "count": 3}
         self.send(type="subscribe", overview=True, map=True, page=page, tail={"types": TYPES}, logs="info")
         self.send(type="command", id=1, line="status")
+        if "DO" in os.environ:
+            self.send(type="command", id=2, line=os.environ["DO"])
         while time.monotonic() < END:
             frame = json.loads(self.socket.recv(timeout=SILENCE))
             # A client ignores frames that it does not know.
@@ -95,6 +98,17 @@ class Console:
     def on_logs(self, frame):
         for line in frame["lines"]:
             say("log", f"{line['level']} {line['text']}")
+
+    def on_plan(self, frame):
+        plan = frame["plan"]
+        for step in plan["steps"]:
+            say("plan", f"{step['line']}: {step['effect']}; {step['shards']} shards, {step['identifies']} identifies")
+        for warning in plan["warnings"]:
+            say("warning", warning)
+        self.send(type="apply", id=frame["id"] + 1, plan=plan["id"], reason="console.py was told to")
+
+    def on_progress(self, frame):
+        say("progress", f"{frame['done']} of {frame['of']}")
 
     def on_result(self, frame):
         say("done" if frame["ok"] else "refused", frame["text"].replace("\n", " | "))

@@ -55,7 +55,7 @@ impl Rig {
     }
 
     /// A token of somebody who is called like the role.
-    fn token(&self, role: Role) -> String {
+    pub(super) fn token(&self, role: Role) -> String {
         self.tokens().add(role.name(), role, wall_ms(), None).expect("added")
     }
 

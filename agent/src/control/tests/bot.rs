@@ -37,6 +37,19 @@ async fn only_the_key_lets_the_bot_in_and_it_grants_nothing_else() {
     assert_eq!(rig.ask(&page, body).await.0, 403);
 }
 
+/// People choose it, so it could be guessed.
+#[tokio::test]
+async fn whoever_guesses_the_key_is_not_even_told_when_it_is_right() {
+    let rig = Rig::new(4).await;
+    let body = r#"{"type":"SHARD_INFO","shardId":3}"#;
+    for guess in 0..failures::OF_ADDRESS {
+        assert_eq!(rig.bot_with(&guess.to_string(), body).await.0, 401);
+    }
+    let head = format!("POST / HTTP/1.1\r\nauthorization: {KEY}");
+    assert_eq!(rig.ask(&head, body).await.0, 429);
+    assert_eq!(rig.get("/v1/status").await.0, 200, "tokens cannot be guessed: theirs are let in");
+}
+
 #[tokio::test]
 async fn every_type_does_what_it_says() {
     let rig = Rig::new(4).await;

@@ -35,6 +35,23 @@ async fn a_command_is_answered_alike_over_http_and_over_the_link() {
 }
 
 #[tokio::test]
+async fn every_command_takes_its_role_over_the_link() {
+    let rig = Rig::new(4).await;
+    for role in [Role::Viewer, Role::Operator, Role::Admin] {
+        let token = rig.token(role);
+        let mut console = rig.console_of(&token, role).await;
+        for (id, (line, needed)) in (1..).zip(access::LINES) {
+            console.send(&ToAgent::Command { id, line: line.into(), yes: true, key: None, reason: None }).await;
+            let FromAgent::Result { id: answered, ok, text } = console.next().await else {
+                panic!("{line}: no answer")
+            };
+            let refused = !ok && (text.contains("takes an operator's") || text.contains("takes an admin's"));
+            assert_eq!((answered, refused), (id, role < needed), "{role} {line}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn frames_of_any_kind_end_their_own_link_at_most() {
     let rig = Rig::new(4).await;
     let mut other = rig.console().await;

@@ -47,6 +47,23 @@ async fn slow_requests_of_one_address_do_not_keep_others_out() {
     rig.is_well([127, 0, 0, 1]).await;
 }
 
+/// As many as have all places together.
+#[tokio::test]
+async fn slow_requests_of_many_addresses_do_not_keep_others_out() {
+    let rig = Rig::new(1).await;
+    let mut console = rig.console().await;
+    let mut slow = Vec::new();
+    for n in 0..600_u16 {
+        let mut stream = connect_from([127, 0, 0, 2 + (n / 100) as u8], rig.address).await;
+        let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localh").await;
+        slow.push(stream);
+    }
+    rig.is_well([127, 0, 0, 1]).await;
+    rig.is_well([127, 0, 0, 2]).await;
+    console.send(&ToAgent::command(7, "explain 0")).await;
+    assert!(matches!(console.next().await, FromAgent::Result { id: 7, ok: true, .. }), "a console stays");
+}
+
 #[tokio::test]
 async fn what_is_too_large_is_refused_and_others_go_on() {
     let rig = Rig::new(4).await;

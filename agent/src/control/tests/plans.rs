@@ -67,6 +67,81 @@ async fn a_plan_is_applied_once_and_answered_as_often_as_asked() {
     assert!(run(&control, Role::Viewer, "job 2").await.is_err());
 }
 
+/// A link that breaks drops what was asked over it.
+#[tokio::test]
+async fn a_change_goes_on_when_whoever_asked_leaves() {
+    let (control, told, _data) = control(64);
+    let plan = planned(&control, "restart 3").await;
+    for polls in 1..4 {
+        let mut asked = Box::pin(apply(&control, "ann", &plan.id));
+        for _ in 0..polls {
+            let _ = futures_util::FutureExt::now_or_never(&mut asked);
+            tokio::task::yield_now().await;
+        }
+    }
+    let again = tokio::time::timeout(Duration::from_secs(5), apply(&control, "ann", &plan.id)).await;
+    assert_eq!(again.expect("answered").expect("done"), "restarting shard 3: it resumes its session");
+    assert_eq!(noted(&control, &told).await.len(), 1);
+    let looked = Box::pin(run(&control, Role::Operator, "soundboard 7"));
+    let _ = futures_util::FutureExt::now_or_never(looked);
+    let mut audit = String::new();
+    while !audit.contains("soundboard 7 -> ") || audit.contains("cut off") {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        audit = run(&control, Role::Operator, "audit").await.expect("it is read");
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_was_not_begun_leaves_its_key_and_its_plan() {
+    let (control, told, data) = control(64);
+    let plan = planned(&control, "restart 3").await;
+    let audit = data.path().join("audit");
+    std::fs::write(&audit, "a file where the folder should be").expect("it is written");
+    for _ in 0..2 {
+        assert!(matches!(apply(&control, "ann", &plan.id).await, Err(Refused::Audit(_))));
+        assert!(matches!(with_key(&control, "night-1", "restart 4").await, Err(Refused::Audit(_))));
+    }
+    std::fs::remove_file(&audit).expect("it is removed");
+    apply(&control, "ann", &plan.id).await.expect("it is done");
+    with_key(&control, "night-1", "restart 4").await.expect("it is done");
+    assert_eq!(noted(&control, &told).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_reason_is_kept_without_secrets_and_not_for_ever() {
+    let (control, _, _data) = control(64);
+    let reason = format!("the bot-token {}", "x".repeat(1_000));
+    let manner = Manner { yes: true, key: None, reason: Some(reason) };
+    for line in ["restart 3", "soundboard 7"] {
+        control.ask(&caller(Role::Operator), line, &manner, None).await.expect("it is done");
+    }
+    let job = run(&control, Role::Viewer, "job 1").await.expect("looking");
+    assert!(job.contains("because: the [secret] xxx") && job.len() < 400, "{job}");
+    let audit = run(&control, Role::Operator, "audit").await.expect("it is read");
+    assert_eq!(audit.matches("because the [secret] xxx").count(), 2, "{audit}");
+}
+
+#[tokio::test]
+async fn stages_that_are_switched_at_once_are_all_switched() {
+    let (control, _, _data) = control(4);
+    let switch = |line: &'static str| run(&control, Role::Operator, line);
+    let (one, other) = tokio::join!(switch("stage drop on"), switch("stage message_update on"));
+    one.expect("it can");
+    other.expect("it can");
+    let told = switch("get stages.enabled").await.expect("it is there");
+    assert!(told.contains("drop") && told.contains("message_update"), "{told}");
+}
+
+#[tokio::test]
+async fn refusals_do_not_fill_the_audit_log() {
+    let (control, _, _data) = control(4);
+    for _ in 0..100 {
+        run(&control, Role::Viewer, "restart 3").await.expect_err("a viewer looks only");
+    }
+    let audit = run(&control, Role::Operator, "audit --limit 500").await.expect("it is read");
+    assert_eq!(audit.lines().count(), failures::NOTED as usize, "{audit}");
+}
+
 #[tokio::test]
 async fn a_key_stands_for_one_change() {
     let (control, told, _data) = control(64);
@@ -173,6 +248,12 @@ async fn a_plan_tells_costs_and_what_to_think_of() {
     assert_eq!(plan.steps[0].takes_ms, 2 * 5_050, "one bucket, one after the other");
     let told = planned(&control, "identify hold").await;
     assert_eq!(told.steps[0].undo.as_deref(), Some("identify release"));
+    assert_eq!(planned(&control, "identify release").await.steps[0].undo, None, "nothing is held");
+    let told = planned(&control, "stage drop on").await;
+    assert_eq!(told.steps[0].undo.as_deref(), Some("stage drop off"));
+    let long = format!("presence 3 --status idle --activity {}", "x".repeat(200));
+    let refused = control.ask(&caller(Role::Operator), &long, &Manner::default(), None).await;
+    assert!(refused.expect_err("too long").to_string().contains("128"));
     let told = planned(&control, "set gateway.reserve_percent 7").await;
     assert_eq!(told.steps[0].undo.as_deref(), Some("set gateway.reserve_percent 5"));
     for (line, part) in [
@@ -182,6 +263,9 @@ async fn a_plan_tells_costs_and_what_to_think_of() {
         ("set gateway.identify_interval 1s", "with the next start only"),
         ("set gateway.max_unconfirmd 1", "did you mean gateway.max_unconfirmed"),
         ("set gateway.max_unconfirmed 0", "1 to 1000000"),
+        ("log lapin::channels=trace", "lapin may log tokens"),
+        ("set log.level info,h2=debug", "h2 may log tokens"),
+        ("apply-nothing", "unrecognized"),
     ] {
         let refused = control.ask(&caller(Role::Operator), line, &Manner::default(), None).await;
         let refused = refused.expect_err(line).to_string();
