@@ -166,6 +166,10 @@ impl App {
             }
             Event::Asked(Asked::Stop) => return self.suspend(),
             Event::Asked(Asked::Wake) => return self.repaint(),
+            Event::Asked(Asked::Resize) => {
+                let (width, height) = ratatui::crossterm::terminal::size().unwrap_or(self.model.size);
+                Message::Resize(width, height)
+            }
         };
         self.urgent |= !matches!(message, Message::Link(_));
         self.dirty = true;

@@ -1,4 +1,5 @@
-//! Keys, mouse and size as the terminal reports them, read on a thread of their own and put into the console's words.
+//! Keys and mouse as the terminal reports them, read on a thread of their own and put into the console's words. Sizes come
+//! as signals: here one that changes before the first read, or beside a key, would be missed.
 
 use ratatui::crossterm::event::{
     self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEventKind,
@@ -32,7 +33,6 @@ pub fn translate(event: Event) -> Option<Message> {
             _ => None,
         },
         Event::Paste(text) => Some(Message::Paste(text)),
-        Event::Resize(width, height) => Some(Message::Resize(width, height)),
         _ => None,
     }
 }
@@ -74,7 +74,6 @@ mod tests {
         assert_eq!(press(KeyCode::Char('N'), KeyModifiers::SHIFT), Some(Message::Key(Key::Char('N'))));
         assert_eq!(press(KeyCode::Char('x'), KeyModifiers::ALT), None);
         assert_eq!(press(KeyCode::F(1), KeyModifiers::NONE), None);
-        assert_eq!(translate(Event::Resize(80, 24)), Some(Message::Resize(80, 24)));
         assert_eq!(translate(Event::FocusGained), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The signals that end, stop or wake the console.
+//! The signals that end, stop or wake the console, or tell of another size.
 
 use std::io;
 
@@ -13,6 +13,8 @@ pub enum Asked {
     Stop,
     /// Paint everything: the terminal showed something else meanwhile.
     Wake,
+    /// See how large the terminal is.
+    Resize,
 }
 
 /// All of them.
@@ -20,6 +22,7 @@ pub struct Signals {
     ends: [(i32, Signal); 4],
     stop: Signal,
     wake: Signal,
+    resize: Signal,
 }
 
 impl Signals {
@@ -33,6 +36,7 @@ impl Signals {
             ends: [end(libc::SIGINT)?, end(libc::SIGTERM)?, end(libc::SIGHUP)?, end(libc::SIGQUIT)?],
             stop: signal(SignalKind::from_raw(libc::SIGTSTP))?,
             wake: signal(SignalKind::from_raw(libc::SIGCONT))?,
+            resize: signal(SignalKind::window_change())?,
         })
     }
 
@@ -46,6 +50,7 @@ impl Signals {
             _ = four.1.recv() => Asked::End(four.0),
             _ = self.stop.recv() => Asked::Stop,
             _ = self.wake.recv() => Asked::Wake,
+            _ = self.resize.recv() => Asked::Resize,
         }
     }
 }
