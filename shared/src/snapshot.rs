@@ -293,6 +293,10 @@ pub struct SinkRow {
     pub spool_bytes: u64,
     /// Events that a spool nearly full had no room for.
     pub dropped: u64,
+    /// Those of them that were neither presences nor typing.
+    pub dropped_ordinary: u64,
+    /// Events that its spool could not read any more.
+    pub unreadable: u64,
     /// Events that were too old when their turn came.
     pub expired: u64,
     /// Events that an operator threw away.

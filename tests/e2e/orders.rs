@@ -106,6 +106,9 @@ async fn dead_letters_are_told_and_delivered_again() {
     // Nothing but dead letters is missing.
     let settled = |row: &SinkRow| row.queued == 0 && row.letters == rig.sandbox.status().outstanding;
     let row = rig.control.sink("http", PATIENCE, settled).await;
+    let overview = rig.control.status().await.expect("it answers");
+    let told = overview.findings.iter().any(|finding| finding.text.contains("were refused by http for good"));
+    assert!(told, "{:?}", overview.findings);
     let told = rig.control.done("dead http list").await;
     assert!(told.starts_with(&format!("http has {} dead letters", row.letters)), "{told}");
     assert!(told.contains("400"), "{told}");

@@ -187,10 +187,18 @@ fn identify_line(overview: &Overview) -> String {
 
 fn sink_line(sink: &SinkRow) -> String {
     let SinkRow { name, state, queued, spooled, delivered, retries, letters, dropped, expired, purged, .. } = sink;
+    let ambient = dropped.saturating_sub(sink.dropped_ordinary);
     let mut line =
         format!("sink {name}: {state}; {queued} queued, {spooled} spooled, {delivered} delivered, {retries} retries");
-    for (count, what) in [(letters, "dead letters"), (dropped, "dropped"), (expired, "expired"), (purged, "purged")] {
-        if *count > 0 {
+    for (count, what) in [
+        (*letters, "dead letters"),
+        (ambient, "presences and typing dropped"),
+        (sink.dropped_ordinary, "others dropped"),
+        (sink.unreadable, "unreadable"),
+        (*expired, "expired"),
+        (*purged, "purged"),
+    ] {
+        if count > 0 {
             line.push_str(&format!(", {count} {what}"));
         }
     }

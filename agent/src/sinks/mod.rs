@@ -22,7 +22,7 @@ use self::route::Route;
 use self::routed::Routed;
 use crate::config::{RouteBy, SinkConfig, SpoolConfig};
 use crate::pipeline::Event;
-use crate::spool::{Spool, Tag};
+use crate::spool::{Class, Spool, Tag};
 
 mod adopt;
 pub mod amqp;
@@ -172,6 +172,8 @@ impl Common {
         let status = spool.status(Tag::of(&row.name));
         row.spool_bytes = status.bytes;
         row.expired = status.expired;
+        row.unreadable = status.unreadable;
+        row.dropped_ordinary = status.dropped[Class::Ordinary as usize];
     }
 
     fn bounds(&self, attempts: u32, batch: usize) -> Bounds {

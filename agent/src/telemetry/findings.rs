@@ -73,7 +73,8 @@ fn store(trouble: &str) -> Finding {
 }
 
 fn sinks(overview: &Overview) -> impl Iterator<Item = Finding> {
-    overview.sinks.iter().flat_map(|sink| [away(sink), backlog(sink), letters(sink)].into_iter().flatten())
+    let of = |sink| [away(sink), backlog(sink), letters(sink), unreadable(sink)].into_iter().flatten();
+    overview.sinks.iter().flat_map(of)
 }
 
 fn away(sink: &SinkRow) -> Option<Finding> {
@@ -111,6 +112,16 @@ fn letters(sink: &SinkRow) -> Option<Finding> {
         severity: Severity::Warning,
         text: format!("{letters} events were refused by {name} for good"),
         hint: Some(format!("`dead {name}` tells why, `dead {name} resend` delivers them again")),
+        shards: Vec::new(),
+    })
+}
+
+fn unreadable(sink: &SinkRow) -> Option<Finding> {
+    let SinkRow { name, unreadable, .. } = sink;
+    (*unreadable > 0).then(|| Finding {
+        severity: Severity::Critical,
+        text: format!("{unreadable} events in the spool of {name} were damaged and are lost"),
+        hint: Some("look at the disk of the data folder; the log says what was damaged".to_owned()),
         shards: Vec::new(),
     })
 }

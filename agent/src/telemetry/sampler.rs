@@ -48,7 +48,7 @@ pub async fn run(
     disk: sinks::Common,
     snapshots: watch::Sender<Arc<Snapshot>>,
 ) {
-    let mut sampler = Sampler::new(about);
+    let mut sampler = Sampler::new(about, disk);
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -58,8 +58,7 @@ pub async fn run(
                 None => return,
             },
             _ = tick.tick() => {
-                let mut snapshot = sampler.snapshot(identify.borrow().clone(), store.trouble());
-                snapshot.overview.sinks.iter_mut().for_each(|sink| disk.add_to(sink));
+                let snapshot = sampler.snapshot(identify.borrow().clone(), store.trouble());
                 snapshots.send_replace(Arc::new(snapshot));
             }
         }
@@ -68,6 +67,7 @@ pub async fn run(
 
 struct Sampler {
     about: About,
+    disk: sinks::Common,
     process: Process,
     workers: Vec<Option<Sample>>,
     /// When each worker told something last.
@@ -88,12 +88,13 @@ struct Totals {
 }
 
 impl Sampler {
-    fn new(about: About) -> Self {
+    fn new(about: About, disk: sinks::Common) -> Self {
         let workers = (0..about.agent.workers).map(|_| None).collect();
         let heard = vec![Instant::now(); about.agent.workers.into()];
         let fresh = Histogram::new_with_bounds(1, 60_000_000, 2).expect("the bounds are valid");
         Self {
             about,
+            disk,
             process: Process::default(),
             workers,
             heard,
@@ -141,18 +142,19 @@ impl Sampler {
             out_per_s: rate(totals.delivered, before.delivered),
             received: totals.received,
             delivered: totals.delivered,
-            lost: totals.sinks.iter().map(|sink| sink.dropped + sink.purged).sum(),
+            lost: 0,
             p50_us,
             p99_us,
             lag_ms: rows.iter().map(|row| row.lag_ms).max().unwrap_or(0),
             identify,
-            sinks: sinks(&totals.sinks, &before.sinks),
+            sinks: sinks(&totals.sinks, &before.sinks, &self.disk),
             stages: totals.stages.clone(),
             types: types(&totals.kinds, &before.kinds),
             note: self.about.note.clone(),
             states,
             findings: Vec::new(),
         };
+        overview.lost = overview.sinks.iter().map(|sink| sink.dropped + sink.purged + sink.unreadable).sum();
         overview.findings = findings::find(&overview, &rows, store_trouble, &self.stalled(now));
         self.totals.push_back(totals);
         if self.totals.len() > RATE_OVER {
@@ -229,10 +231,10 @@ fn add_stage(rows: &mut Vec<StageRow>, row: &StageRow) {
     total.renamed += row.renamed;
 }
 
-fn sinks(now: &[SinkReport], before: &[SinkReport]) -> Vec<SinkRow> {
+fn sinks(now: &[SinkReport], before: &[SinkReport], disk: &sinks::Common) -> Vec<SinkRow> {
     let earlier = |name: &str| before.iter().find(|report| report.name == name).map_or(0, |report| report.delivered);
-    now.iter()
-        .map(|report| SinkRow {
+    let row = |report: &SinkReport| {
+        let mut row = SinkRow {
             name: report.name.clone(),
             kind: report.kind.to_owned(),
             state: state(report),
@@ -247,8 +249,11 @@ fn sinks(now: &[SinkReport], before: &[SinkReport]) -> Vec<SinkRow> {
             purged: report.purged,
             lag_ms: report.oldest_ms.map_or(0, |oldest| now_ms().saturating_sub(oldest)),
             ..SinkRow::default()
-        })
-        .collect()
+        };
+        disk.add_to(&mut row);
+        row
+    };
+    now.iter().map(row).collect()
 }
 
 fn state(report: &SinkReport) -> String {
