@@ -3,6 +3,7 @@
 
 mod amqp;
 mod consumers;
+mod contract;
 mod delivery;
 mod feed;
 mod nats;

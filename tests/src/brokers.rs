@@ -15,13 +15,15 @@ use crate::free_address;
 /// Longest start of a server on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Kills the server's whole session when its input ends, which it does with this process; then its folder goes, too,
-/// unless the server is to come back.
+/// Signals the server's whole session as its input says, and kills it when that ends, which it does with this process;
+/// then its folder goes, too, unless the server is to come back.
 const GUARD: &str = r#"
 home=$1; shift
 setsid "$@" </dev/null >>"$home/output" 2>&1 &
 server=$!
-read -r word
+while read -r word && [ "$word" != keep ]; do
+    kill -s "$word" -- "-$server"
+done
 kill -s KILL -- "-$server"
 wait
 [ "$word" = keep ] || rm -rf -- "$home"
@@ -58,12 +60,19 @@ impl Guarded {
         self.guard = Some(guard.stdin(Stdio::piped()).spawn().expect("a shell"));
     }
 
+    fn tell(&mut self, word: &str) {
+        let guard = self.guard.as_mut().expect("it runs");
+        let stdin = guard.stdin.as_mut().expect("its input is piped");
+        stdin.write_all(format!("{word}\n").as_bytes()).expect("the guard reads");
+    }
+
     /// Ends it by SIGKILL, and waits until it is gone. Its folder stays.
     fn kill(&mut self) {
-        let Some(mut guard) = self.guard.take() else { return };
-        let stdin = guard.stdin.as_mut().expect("its input is piped");
-        stdin.write_all(b"keep\n").expect("the guard reads");
-        guard.wait().expect("the guard ends");
+        if self.guard.is_none() {
+            return;
+        }
+        self.tell("keep");
+        self.guard.take().expect("it was there").wait().expect("the guard ends");
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -177,6 +186,16 @@ impl Rabbit {
         self.server.run();
         answers(&self.server, b"AMQP\0\0\x09\x01").await.expect("it starts again");
     }
+
+    /// Stops it where it is, by SIGSTOP: its sockets stay, and it answers nothing.
+    pub fn freeze(&mut self) {
+        self.server.tell("STOP");
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    pub fn thaw(&mut self) {
+        self.server.tell("CONT");
+    }
 }
 
 /// A NATS server with JetStream.
@@ -229,5 +248,15 @@ impl Nats {
     pub async fn restart(&mut self) {
         self.server.run();
         answers(&self.server, b"").await.expect("it starts again");
+    }
+
+    /// Stops it where it is, by SIGSTOP: its sockets stay, and it answers nothing.
+    pub fn freeze(&mut self) {
+        self.server.tell("STOP");
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    pub fn thaw(&mut self) {
+        self.server.tell("CONT");
     }
 }
