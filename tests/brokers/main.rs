@@ -7,3 +7,4 @@ mod contract;
 mod delivery;
 mod feed;
 mod nats;
+mod secure;

@@ -1,5 +1,6 @@
 //! What the tests that span crates share: an agent beside a sandbox, in this process or as the real program.
 
+pub mod authority;
 pub mod brokers;
 mod control;
 mod lone;
