@@ -4,7 +4,7 @@
 //! bare client at the same pace, in the same run.
 //!
 //! `cargo build --release --workspace --bins`, then `cargo bench -p pilothouse-tests --bench sinks`; `-- --quick` for
-//! shorter rounds. A broker that is not installed is left out, and said.
+//! shorter rounds, `-- amqp nats` for these alone. A broker that is not installed is left out, and said.
 
 mod bare;
 
@@ -46,6 +46,8 @@ struct Seen {
 fn main() -> anyhow::Result<()> {
     let round = Duration::from_secs(if std::env::args().any(|word| word == "--quick") { 3 } else { 10 });
     raise_open_files();
+    // The bare clients compute with it, too; nothing else has installed one yet.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     println!("{SHARDS} shards, zlib, the agent's CPU on all its threads; the other side shares the machine's cores\n");
     let mut bench = Bench { round, cpu_floor: None, latencies: Vec::new() };
@@ -101,6 +103,10 @@ impl Bench {
 
     /// Measures one way: its row of the first table is printed, those of the second are kept.
     async fn row(&mut self, sandbox: Sandbox, Way { name, sink, bare }: Way) -> anyhow::Result<()> {
+        let mut chosen = std::env::args().skip(1).filter(|word| !word.starts_with("--")).peekable();
+        if chosen.peek().is_some() && !chosen.any(|word| word == name) {
+            return Ok(());
+        }
         let data = TempDir::new()?;
         let mut config: Config = pilothouse_tests::config(&sandbox, &data, SHARDS);
         config.listen = pilothouse_tests::free_address();
@@ -126,6 +132,7 @@ impl Bench {
         let half = knee.unwrap_or(full.per_second).min(full.per_second) / 2.0;
         for rate in [half, USUAL] {
             sandbox.stop_traffic();
+            drained(&control).await?;
             let bare = self.bare(bare.as_ref(), rate).await?;
             sandbox.set_rate(Rate::PerSecond(rate));
             let seen = measure(&agent, &control, self.round).await?;
@@ -136,8 +143,6 @@ impl Bench {
 
     async fn bare(&self, bare: Option<&Publisher>, rate: f64) -> anyhow::Result<Option<Latency>> {
         let Some(bare) = bare else { return Ok(None) };
-        // What the agent still has on its way is not to be in the way.
-        sleep(Duration::from_secs(2)).await;
         bare.clear().await?;
         let latency = bare.paced(rate, self.round).await?;
         bare.clear().await?;
@@ -171,6 +176,18 @@ async fn start() -> anyhow::Result<Sandbox> {
         ..SandboxConfig::default()
     };
     Sandbox::start(config).await
+}
+
+/// Waits until the agent delivers no more: a flood leaves many events in the buffers of the sockets.
+async fn drained(control: &Control) -> anyhow::Result<()> {
+    let mut last = None;
+    loop {
+        let delivered = control.status().await.context("the agent answers")?.delivered;
+        if last.replace(delivered) == Some(delivered) {
+            return Ok(());
+        }
+        sleep(Duration::from_secs(2)).await;
+    }
 }
 
 async fn measure(agent: &AgentProcess, control: &Control, round: Duration) -> anyhow::Result<Seen> {
