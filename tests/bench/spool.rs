@@ -1,7 +1,12 @@
 //! Benchmark of the spool: how fast events of 1 kB go to disk and come back, beside a file to which the same payloads are
 //! appended with one fsync a second, in the same run; what they take on disk and in memory. It asserts nothing.
 //!
-//! `cargo bench -p pilothouse-tests --bench spool`; `-- --quick` for a fifth of the events.
+//! Then the same as its users meet it: the real program, whose bot is away for a minute.
+//!
+//! `cargo build --release --workspace --bins`, then `cargo bench -p pilothouse-tests --bench spool`; `-- --quick` for a
+//! fifth of the events, `-- --away` for the second part alone, `-- --full` for a bot that is away for ten minutes.
+
+mod away;
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -26,8 +31,14 @@ const EVENTS: usize = 500_000;
 const MIB: f64 = 1_048_576.0;
 
 fn main() -> anyhow::Result<()> {
-    let quick = std::env::args().any(|word| word == "--quick");
-    let events = if quick { EVENTS / 5 } else { EVENTS };
+    let said = |word: &str| std::env::args().any(|said| said == word);
+    if !said("--away") {
+        streams(if said("--quick") { EVENTS / 5 } else { EVENTS })?;
+    }
+    away::run(Duration::from_secs(if said("--full") { 600 } else { 60 }))
+}
+
+fn streams(events: usize) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     println!("{events} events of {PAYLOAD} bytes, {BATCH} an append\n");
     println!(
@@ -37,6 +48,7 @@ fn main() -> anyhow::Result<()> {
     for streams in [1, 100, 2_500] {
         row(&runtime, streams, events).with_context(|| format!("{streams} streams"))?;
     }
+    println!();
     Ok(())
 }
 
@@ -168,6 +180,7 @@ fn settled(folder: &Path) -> anyhow::Result<u64> {
     taken(folder)
 }
 
+/// Bytes that a folder takes on disk.
 fn taken(folder: &Path) -> anyhow::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {

@@ -49,7 +49,7 @@ async fn bind(channel: &Channel, name: &str, key: &str, arguments: FieldTable) {
 }
 
 /// Everything in the queue, until nothing comes for a while.
-async fn drain(channel: &Channel, name: &str) -> Vec<lapin::message::Delivery> {
+pub(crate) async fn drain(channel: &Channel, name: &str) -> Vec<lapin::message::Delivery> {
     let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
     let mut consumer =
         channel.basic_consume(name.into(), name.into(), options, FieldTable::default()).await.expect("a consumer");

@@ -3,6 +3,8 @@
 
 mod amqp;
 mod consumers;
+mod contract;
 mod delivery;
 mod feed;
 mod nats;
+mod secure;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use pilothouse_agent::config::{Compression, Config, HttpConfig, SinkConfig};
+use pilothouse_agent::gateway::kind::EventKind;
 use pilothouse_sandbox::BotMode;
-use pilothouse_tests::{AgentProcess, Control, free_address, full, told};
+use pilothouse_tests::{AgentProcess, Control, eventually, free_address, full, told};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -83,6 +84,32 @@ async fn a_bot_that_takes_a_third_of_what_comes_gets_everything_in_the_end() {
     let verdict = verdict(&sandbox).await;
     println!("a third of the rate, {} in the spool, {open} behind: {}", row.spooled, told(&verdict));
     assert!(verdict.clean(), "{verdict:?}");
+    agent.stop().await.expect("a clean end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_expires_by_its_type_is_counted_and_nothing_else_is_missing() {
+    const KIND: &str = "MESSAGE_CREATE";
+    let sandbox = sandbox(SHARDS, 800.0).await;
+    let data = TempDir::new().expect("a temporary folder");
+    let mut config = Config { listen: free_address(), ..config(&sandbox, &data, SHARDS) };
+    config.spool.expiry = vec![(EventKind::of(KIND.as_bytes()), Duration::from_secs(1))];
+    let control = Control::of(&config);
+    let agent = connected(&sandbox, config, SHARDS as usize).await;
+    sandbox.bot(BotMode::Down);
+    sleep(trouble()).await;
+    sandbox.bot(BotMode::Up);
+    sandbox.stop_traffic();
+    // All that is on its way to the agent gets there before it is asked.
+    sleep(Duration::from_secs(1)).await;
+    let row = control.sink("http", PATIENCE, |row| (row.spooled, row.queued) == (0, 0)).await;
+    eventually("nothing is missing but these", PATIENCE, || sandbox.verdict().lost == row.expired).await;
+    assert!(row.expired > 0, "{row:?}");
+    assert_eq!(sandbox.expired(KIND, row.expired), row.expired, "others are missing");
+    let verdict = sandbox.verdict();
+    println!("{} of {} expired: {}", verdict.expired, verdict.by_type[KIND].sent, told(&verdict));
+    assert!(verdict.clean() && verdict.expired == row.expired, "{verdict:?}");
+    assert_eq!(verdict.received + verdict.expired, verdict.sent);
     agent.stop().await.expect("a clean end");
 }
 

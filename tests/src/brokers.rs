@@ -10,18 +10,21 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::authority::Authority;
 use crate::free_address;
 
 /// Longest start of a server on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Kills the server's whole session when its input ends, which it does with this process; then its folder goes, too,
-/// unless the server is to come back.
+/// Signals the server's whole session as its input says, and kills it when that ends, which it does with this process;
+/// then its folder goes, too, unless the server is to come back.
 const GUARD: &str = r#"
 home=$1; shift
 setsid "$@" </dev/null >>"$home/output" 2>&1 &
 server=$!
-read -r word
+while read -r word && [ "$word" != keep ]; do
+    kill -s "$word" -- "-$server"
+done
 kill -s KILL -- "-$server"
 wait
 [ "$word" = keep ] || rm -rf -- "$home"
@@ -58,12 +61,19 @@ impl Guarded {
         self.guard = Some(guard.stdin(Stdio::piped()).spawn().expect("a shell"));
     }
 
+    fn tell(&mut self, word: &str) {
+        let guard = self.guard.as_mut().expect("it runs");
+        let stdin = guard.stdin.as_mut().expect("its input is piped");
+        stdin.write_all(format!("{word}\n").as_bytes()).expect("the guard reads");
+    }
+
     /// Ends it by SIGKILL, and waits until it is gone. Its folder stays.
     fn kill(&mut self) {
-        let Some(mut guard) = self.guard.take() else { return };
-        let stdin = guard.stdin.as_mut().expect("its input is piped");
-        stdin.write_all(b"keep\n").expect("the guard reads");
-        guard.wait().expect("the guard ends");
+        if self.guard.is_none() {
+            return;
+        }
+        self.tell("keep");
+        self.guard.take().expect("it was there").wait().expect("the guard ends");
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -104,9 +114,11 @@ async fn hears(port: u16, hello: &[u8]) -> std::io::Result<bool> {
     Ok(stream.read(&mut [0; 64]).await? > 0)
 }
 
-/// A RabbitMQ.
+/// A RabbitMQ, that also listens with TLS.
 pub struct Rabbit {
     server: Guarded,
+    tls_port: u16,
+    authority: Authority,
 }
 
 impl Rabbit {
@@ -121,16 +133,27 @@ impl Rabbit {
             return Err("RabbitMQ is not installed: tests/run says how it is".to_owned());
         }
         let home = home("rabbit");
-        let port = free_address().port();
-        let settings = format!("max_message_size = {}\ndisk_free_limit.absolute = 1MB\n", Self::MAX_MESSAGE);
-        fs::write(home.join("rabbitmq.conf"), settings).expect("its folder can be written");
+        let (port, tls_port) = (free_address().port(), free_address().port());
+        let authority = Authority::make(&home);
+        fs::write(home.join("rabbitmq.conf"), Self::settings(tls_port, &authority)).expect("its folder can be written");
         fs::write(home.join("plugins"), "[].\n").expect("its folder can be written");
         let env = Self::env(&home, port);
         let epmd = "epmd -address 127.0.0.1 & exec \"$0\"".to_owned();
         let command = vec!["sh".to_owned(), "-c".to_owned(), epmd, program.display().to_string()];
         let server = Guarded::start(port, home, command, env);
         answers(&server, b"AMQP\0\0\x09\x01").await?;
-        Ok(Self { server })
+        Ok(Self { server, tls_port, authority })
+    }
+
+    fn settings(tls_port: u16, authority: &Authority) -> String {
+        let [ca, cert, key] =
+            [authority.ca(), authority.cert(), authority.key()].map(|path| path.display().to_string());
+        format!(
+            "max_message_size = {}\ndisk_free_limit.absolute = 1MB\nlisteners.ssl.1 = 127.0.0.1:{tls_port}\n\
+             ssl_options.cacertfile = {ca}\nssl_options.certfile = {cert}\nssl_options.keyfile = {key}\n\
+             ssl_options.verify = verify_none\n",
+            Self::MAX_MESSAGE
+        )
     }
 
     fn env(home: &Path, port: u16) -> Vec<(&'static str, String)> {
@@ -162,6 +185,16 @@ impl Rabbit {
         self.url_of("guest", "guest")
     }
 
+    /// The same over TLS.
+    pub fn tls_url(&self) -> String {
+        format!("amqps://guest:guest@127.0.0.1:{}/%2f", self.tls_port)
+    }
+
+    /// Whose certificate it shows there.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
     /// Its URL for a user.
     pub fn url_of(&self, user: &str, password: &str) -> String {
         format!("amqp://{user}:{password}@127.0.0.1:{}/%2f", self.server.port)
@@ -177,6 +210,16 @@ impl Rabbit {
         self.server.run();
         answers(&self.server, b"AMQP\0\0\x09\x01").await.expect("it starts again");
     }
+
+    /// Stops it where it is, by SIGSTOP: its sockets stay, and it answers nothing.
+    pub fn freeze(&mut self) {
+        self.server.tell("STOP");
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    pub fn thaw(&mut self) {
+        self.server.tell("CONT");
+    }
 }
 
 /// A NATS server with JetStream.
@@ -190,17 +233,23 @@ impl Nats {
     /// The password of its user `bot`.
     pub const PASSWORD: &str = "hunter2";
 
-    /// Starts it, or says why it cannot run here.
+    /// Starts it with one user, or says why it cannot run here.
     pub async fn start() -> Result<Self, String> {
+        Self::start_with(&format!("authorization {{ user: bot, password: {} }}", Self::PASSWORD)).await
+    }
+
+    /// Starts it with `settings` that say who may use it and how.
+    ///
+    /// # Errors
+    /// Why it cannot run here.
+    pub async fn start_with(settings: &str) -> Result<Self, String> {
         let program = tool("nats-server")?;
         let home = home("nats");
         let port = free_address().port();
         let settings = format!(
-            "listen: \"127.0.0.1:{port}\"\nmax_payload: {}\njetstream {{ store_dir: {:?} }}\n\
-             authorization {{ user: bot, password: {} }}\n",
+            "listen: \"127.0.0.1:{port}\"\nmax_payload: {}\njetstream {{ store_dir: {:?} }}\n{settings}\n",
             Self::MAX_MESSAGE,
             home.join("data"),
-            Self::PASSWORD
         );
         let file = home.join("nats.conf");
         fs::write(&file, settings).expect("its folder can be written");
@@ -208,6 +257,11 @@ impl Nats {
         let server = Guarded::start(port, home, command.to_vec(), Vec::new());
         answers(&server, b"").await?;
         Ok(Self { server })
+    }
+
+    /// Its URL without credentials.
+    pub fn bare_url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.server.port)
     }
 
     /// Its URL for its user.
@@ -229,5 +283,15 @@ impl Nats {
     pub async fn restart(&mut self) {
         self.server.run();
         answers(&self.server, b"").await.expect("it starts again");
+    }
+
+    /// Stops it where it is, by SIGSTOP: its sockets stay, and it answers nothing.
+    pub fn freeze(&mut self) {
+        self.server.tell("STOP");
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    pub fn thaw(&mut self) {
+        self.server.tell("CONT");
     }
 }

@@ -1,5 +1,6 @@
 //! What the tests that span crates share: an agent beside a sandbox, in this process or as the real program.
 
+pub mod authority;
 pub mod brokers;
 mod control;
 mod lone;
@@ -96,10 +97,10 @@ impl Agent {
 
 /// A verdict as the line that is reported.
 pub fn told(verdict: &Verdict) -> String {
-    let Verdict { sent, lost, doubled, out_of_order, max_ms, .. } = verdict;
+    let Verdict { sent, lost, expired, doubled, out_of_order, max_ms, .. } = verdict;
     let excused = verdict.unreplayable.total();
     format!(
-        "{sent} events, {lost} lost, {doubled} doubled, {out_of_order} out of order, {excused} excused, \
+        "{sent} events, {lost} lost, {expired} expired, {doubled} doubled, {out_of_order} out of order, {excused} excused, \
          the longest took {max_ms:.0} ms"
     )
 }

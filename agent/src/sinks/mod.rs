@@ -26,6 +26,7 @@ use crate::spool::{Class, Spool, Tag};
 
 mod adopt;
 pub mod amqp;
+mod certificate;
 pub mod dead;
 pub mod delivery;
 mod disk;

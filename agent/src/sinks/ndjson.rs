@@ -1,8 +1,9 @@
 //! The `ndjson` sink: one JSON object a line, to a rotating file or to standard output.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -79,8 +80,8 @@ impl Output {
         };
         let mut kept = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let mut file = match kept.take() {
-            Some(file) => file,
-            None => lines::open(path)?,
+            Some(file) if is_at(&file, path) => file,
+            _ => lines::open(path)?,
         };
         let mut begin = file.metadata()?.len();
         if begin > 0 && begin + lines.len() as u64 > self.largest {
@@ -113,6 +114,12 @@ impl Output {
     }
 }
 
+/// Whether `path` is still this file's: one that was deleted would take lines that nobody ever sees.
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |found: Metadata| (found.dev(), found.ino());
+    fs::metadata(path).map(identity).ok().is_some_and(|there| file.metadata().is_ok_and(|own| identity(own) == there))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +145,21 @@ mod tests {
         assert_eq!(read(path, ".1"), "{\"number\":3,\"filler\":true}\n");
         assert_eq!(read(path, ".2"), "{\"number\":2,\"filler\":true}\n");
         assert_eq!(read(path, ".3"), "");
+    }
+
+    #[test]
+    fn a_file_that_is_moved_or_deleted_is_made_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(folder.path());
+        let (output, path) = (Output::shared(&config), config.path.clone().expect("it has one"));
+        output.write(b"one\n").expect("it is written");
+        fs::rename(&path, folder.path().join("moved")).expect("it is there");
+        output.write(b"two\n").expect("it is written");
+        assert_eq!(read(&path, ""), "two\n");
+        fs::remove_dir_all(folder.path().join("in")).expect("it is there");
+        output.write(b"three\n").expect("it is written");
+        assert_eq!(read(&path, ""), "three\n");
+        assert_eq!(read(&folder.path().join("moved"), ""), "one\n");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! One route of a sink on one worker: drives its queue, makes attempts and repeats them, and keeps its counts.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::pending;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +18,6 @@ use super::disk::Disk;
 use super::queue::{Batch, Bounds, Load, Pace, Place, Queue, WINDOW};
 use crate::gateway::backoff::Backoff;
 use crate::pipeline::{Event, Lane};
-use crate::spool::Mark;
 
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 /// Between two looks for events that wait too long.
@@ -37,8 +35,6 @@ pub(super) struct Route<T> {
     attempts: usize,
     disk: Option<Disk>,
     dead_letters: Arc<DeadLetters>,
-    /// How far each shard's session is in the spool, as an earlier run left it.
-    marks: RefCell<HashMap<u32, Mark>>,
     pushed: Notify,
     delivered: Cell<u64>,
     retries: Cell<u64>,
@@ -83,12 +79,11 @@ impl<T: Transport> Route<T> {
     ) -> Self {
         let attempts = bounds.attempts;
         let mut queue = Queue::new(bounds, Pace::new(drain_rate, Instant::now()));
-        let mut marks = HashMap::new();
         if let Some(disk) = &disk {
             disk.backlogs().filter(|found| owns(found.key.shard)).for_each(|found| {
                 queue.recover(found.key.shard, found.head, found.tail);
             });
-            marks.extend(disk.marks().filter(|(shard, _)| owns(*shard)));
+            disk.marks().filter(|(shard, _)| owns(*shard)).for_each(|(shard, mark)| queue.recover_mark(shard, mark));
         }
         Self {
             transport,
@@ -96,7 +91,6 @@ impl<T: Transport> Route<T> {
             attempts,
             disk,
             dead_letters,
-            marks: RefCell::new(marks),
             pushed: Notify::new(),
             delivered: Cell::default(),
             retries: Cell::default(),
@@ -111,10 +105,11 @@ impl<T: Transport> Route<T> {
 
     /// Takes over an event; it goes out when its turn has come.
     pub(super) fn push(&self, event: &Event, delivery: Delivery) {
-        if self.has_from_before(event) {
+        let mut queue = self.queue.borrow_mut();
+        if queue.has_spooled(&delivery) {
             return event.confirm(Instant::now());
         }
-        self.queue.borrow_mut().push(event, delivery);
+        queue.push(event, delivery);
         self.pushed.notify_one();
     }
 
@@ -122,15 +117,6 @@ impl<T: Transport> Route<T> {
     pub(super) fn push_again(&self, delivery: Delivery, lane: &Rc<Lane>, seq: u64) {
         self.queue.borrow_mut().push_again(delivery, Rc::clone(lane), seq, Instant::now());
         self.pushed.notify_one();
-    }
-
-    /// Whether Discord replays an event that this route had or spooled before the agent was restarted.
-    fn has_from_before(&self, event: &Event) -> bool {
-        let marks = self.marks.borrow();
-        !marks.is_empty()
-            && marks
-                .get(&event.lane.origin.shard)
-                .is_some_and(|mark| mark.covers(&event.lane.origin.session, event.seq, event.part))
     }
 
     /// Changes the queue by hand, and sees to what follows.

@@ -82,9 +82,14 @@ impl Mark {
         }
     }
 
+    /// The stream has this event now, behind what it had.
+    pub fn reach(&mut self, session: &str, seq: u64, part: u32) {
+        self.advance(Self { session: Tag::of(session), seq, part });
+    }
+
     /// Whether the event is this one or an earlier one of the same session.
     pub fn covers(&self, session: &str, seq: u64, part: u32) -> bool {
-        self.session == Tag::of(session) && (seq, part) <= (self.seq, self.part)
+        (seq, part) <= (self.seq, self.part) && self.session == Tag::of(session)
     }
 }
 

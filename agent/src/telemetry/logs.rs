@@ -16,9 +16,11 @@ use super::log_taps::LogTaps;
 use crate::config::{Config, LogFormat};
 
 /// Other crates' detailed lines can hold headers and whole messages, and those hold tokens; whoever wants them names
-/// the crate. lapin warns of every message that no queue takes, with its body.
+/// the crate. lapin warns of every message that no queue takes, with its body. That a broker is away is said once by the
+/// sink, with what to do; both clients' own lines about it, an error at each attempt, are for those who name the module.
 const QUIET: &str = "h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,tungstenite=warn,tokio_tungstenite=warn,\
-    lapin=error,amq_protocol=warn,amq_protocol_tcp=warn,amq_protocol_uri=warn,async_nats=warn";
+    lapin=error,lapin::io_loop=off,lapin::channels=off,amq_protocol=warn,amq_protocol_tcp=warn,amq_protocol_uri=warn,\
+    async_nats=warn,async_nats::connector=off";
 
 static CONTROL: OnceLock<LogControl> = OnceLock::new();
 
@@ -138,4 +140,44 @@ fn appender(config: &Config) -> Result<RollingFileAppender, LogsError> {
 
 fn make_private(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::layer::Context;
+
+    use super::*;
+
+    /// The targets of all lines that are logged.
+    #[derive(Clone, Default)]
+    struct Targets(Arc<Mutex<Vec<String>>>);
+
+    impl<S: tracing::Subscriber> Layer<S> for Targets {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            self.0.lock().expect("no panic").push(event.metadata().target().to_owned());
+        }
+    }
+
+    fn logged(directives: &str) -> Vec<String> {
+        let targets = Targets::default();
+        let subscriber = tracing_subscriber::registry().with(filter(directives).expect("directives"));
+        tracing::subscriber::with_default(subscriber.with(targets.clone()), || {
+            tracing::error!(target: "async_nats::connector", "max reconnection attempts reached");
+            tracing::error!(target: "lapin::io_loop", "error doing IO");
+            tracing::error!(target: "lapin::channels", "Connection error");
+            tracing::error!(target: "lapin::channel", "something that is no reconnect");
+            tracing::warn!(target: "lapin::channel", "a message and its body");
+            tracing::warn!(target: "pilothouse_agent::sinks::route", "amqp://mq fails, connecting again");
+        });
+        let targets = targets.0.lock().expect("no panic");
+        targets.clone()
+    }
+
+    #[test]
+    fn a_reconnect_is_told_by_the_sink_alone_unless_somebody_asks() {
+        assert_eq!(logged("info"), ["lapin::channel", "pilothouse_agent::sinks::route"]);
+        assert_eq!(logged("error,lapin::io_loop=error"), ["lapin::io_loop", "lapin::channel"]);
+    }
 }

@@ -18,6 +18,8 @@ pub(crate) enum Excuse {
     Overflowed,
     /// The client did not come back within the resume window.
     Expired,
+    /// The client has let it go as too old, and said so.
+    Outdated,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +44,7 @@ pub(crate) struct Ledger {
     out_of_order: u64,
     unknown: u64,
     uncounted: u64,
-    excused: [u64; 3],
+    excused: [u64; 4],
     by_kind: Vec<(u64, u64)>,
     latency_us: Histogram<u64>,
 }
@@ -57,7 +59,7 @@ impl Ledger {
             out_of_order: 0,
             unknown: 0,
             uncounted: 0,
-            excused: [0; 3],
+            excused: [0; 4],
             by_kind: vec![(0, 0); CATALOG.len()],
             latency_us: Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("the bounds are constant and valid"),
         }
@@ -81,6 +83,21 @@ impl Ledger {
         }
     }
 
+    /// The client says that it let `count` events called `name` go as too old. The oldest that have not arrived are taken
+    /// for these; how many there were.
+    pub(crate) fn outdated(&mut self, name: &str, count: u64) -> u64 {
+        let mut taken = 0;
+        for record in &mut self.records {
+            let is_open = record.received == 0 && record.owed > 0;
+            if taken < count && is_open && CATALOG[record.kind as usize].name == name {
+                (record.owed, record.excuse) = (0, Excuse::Outdated as u8);
+                taken += 1;
+            }
+        }
+        self.excused[Excuse::Outdated as usize] += taken;
+        taken
+    }
+
     /// Enters one delivered payload (the event, or any JSON that contains it).
     /// Without a sandbox id it is counted as `uncounted`: READY, RESUMED, answers to requests.
     pub(crate) fn received(&mut self, payload: &[u8], now_us: u64) {
@@ -100,11 +117,12 @@ impl Ledger {
     }
 
     pub(crate) fn verdict(&self, violations: u64) -> Verdict {
-        let [invalidated, overflowed, expired] = self.excused;
+        let [invalidated, overflowed, expired, outdated] = self.excused;
         Verdict {
             sent: self.sent(),
             received: self.received,
             lost: self.outstanding(),
+            expired: outdated,
             doubled: self.doubled,
             out_of_order: self.out_of_order,
             unknown: self.unknown,
@@ -227,6 +245,21 @@ mod tests {
         assert_eq!(ledger.verdict(0).unreplayable.invalidated, 1);
         ledger.received(&payload(id), 1);
         assert_eq!(ledger.verdict(0).unreplayable.total(), 0);
+    }
+
+    #[test]
+    fn what_the_client_let_go_by_its_age_is_neither_lost_nor_received() {
+        let mut ledger = Ledger::new(1);
+        let name = CATALOG[0].name;
+        let ids: Vec<u64> = (0..3).map(|_| ledger.send(0, 0, 1, 0)).collect();
+        ledger.received(&payload(ids[0]), 1);
+        assert_eq!((ledger.outdated("NO_SUCH_TYPE", 1), ledger.outdated(name, 1)), (0, 1));
+        let verdict = ledger.verdict(0);
+        assert_eq!((verdict.lost, verdict.expired, verdict.unreplayable.total()), (1, 1, 0));
+        assert_eq!(ledger.missing(10), vec![ids[2]]);
+        assert_eq!(ledger.outdated(name, 5), 1, "more than are missing");
+        ledger.received(&payload(ids[1]), 1);
+        assert_eq!((ledger.verdict(0).lost, ledger.verdict(0).expired), (0, 1));
     }
 
     #[test]

@@ -115,6 +115,12 @@ impl Sandbox {
         self.hub.received(payload);
     }
 
+    /// Enters that the client, by its own count, has let `count` events called `name` go as too old, such as those that
+    /// expired in a spool: how many of that type had not arrived, at most `count`.
+    pub fn expired(&self, name: &str, count: u64) -> u64 {
+        self.hub.ledger().outdated(name, count)
+    }
+
     /// Waits until every event sent is received or excused; false if that took longer than `timeout`.
     pub async fn settle(&self, timeout: Duration) -> bool {
         let until = Instant::now() + timeout;

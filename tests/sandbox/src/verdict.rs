@@ -16,6 +16,8 @@ pub struct Verdict {
     pub received: u64,
     /// Events some session should have delivered and the bot does not have.
     pub lost: u64,
+    /// Events the bot does not have because the client let them go by their age, as [`crate::Sandbox::expired`] was told.
+    pub expired: u64,
     /// Deliveries beyond the first of an event.
     pub doubled: u64,
     /// First deliveries that came after a later event of the same guild.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lapin::{Error, ErrorKind};
 
+use crate::sinks::certificate;
 use crate::sinks::delivery::Outcome;
 
 /// After an answer that only a person can change.
@@ -20,6 +21,11 @@ mod code {
 /// How an attempt with a body of `size` bytes ended; 0 where there was none yet.
 pub(super) fn outcome(error: &Error, size: usize) -> Outcome {
     let ErrorKind::ProtocolError(said) = error.kind() else {
+        if let ErrorKind::IOError(error) = error.kind()
+            && let Some(reason) = certificate::problem(&**error)
+        {
+            return Outcome::Failed { reason, pause: Some(PAUSE) };
+        }
         return Outcome::Failed { reason: format!("fails, connecting again: {}", cause(error)), pause: None };
     };
     let (code, text) = (said.get_id(), said.get_message().as_str());

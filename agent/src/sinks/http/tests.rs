@@ -290,7 +290,8 @@ fn a_batch_holds_a_line_for_each_event_and_a_refused_one_is_found() {
     run(async {
         let bot = Lines::default();
         let address = bot.listen().await;
-        let batched = HttpConfig { batch: 50, concurrency: 2, ..config(&[address]) };
+        let patient = Duration::from_secs(10);
+        let batched = HttpConfig { batch: 50, concurrency: 2, timeout: patient, ..config(&[address]) };
         let (sink, feed) = (sink(batched), Feed::new());
         feed.push(&*sink, (0..300).map(|n| guild(n % 5)));
         until("all are confirmed", || feed.lane.outstanding() == 0).await;

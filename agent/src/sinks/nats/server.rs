@@ -97,7 +97,7 @@ async fn options(config: &NatsConfig, lost: watch::Sender<bool>) -> Result<Conne
     }
     if let Some(path) = &config.credentials_file {
         let read = options.credentials_file(path).await;
-        options = read.map_err(|error| trouble::failed(&format!("cannot be used, {}: {error}", path.display())))?;
+        options = read.map_err(|error| trouble::credentials(path, &error))?;
     }
     Ok(with_credentials(options, config))
 }

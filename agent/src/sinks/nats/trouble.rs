@@ -1,12 +1,15 @@
 //! PURE: what an error of the server or its connection means for the message that met it.
 
 use std::error::Error;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::{Error as ServerError, ErrorCode};
 use async_nats::{ConnectError, ConnectErrorKind};
 
+use crate::sinks::certificate;
 use crate::sinks::delivery::Outcome;
 
 /// After an answer that only a person can change.
@@ -33,6 +36,9 @@ pub(super) fn failed(reason: &str) -> Outcome {
 
 /// There is no connection.
 pub(super) fn connecting(error: &ConnectError) -> Outcome {
+    if let Some(reason) = certificate::problem(error) {
+        return Outcome::Failed { reason, pause: Some(PAUSE) };
+    }
     let (reason, pause) = match error.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
             ("refuses the credentials: check user and password, token or credentials_file".to_owned(), Some(PAUSE))
@@ -41,6 +47,14 @@ pub(super) fn connecting(error: &ConnectError) -> Outcome {
         _ => (format!("fails, connecting again: {}", cause(error)), None),
     };
     Outcome::Failed { reason, pause }
+}
+
+/// The file with the user's credentials is of no use.
+pub(super) fn credentials(path: &Path, error: &io::Error) -> Outcome {
+    Outcome::Failed {
+        reason: format!("cannot be used, credentials_file {}: {error}", path.display()),
+        pause: Some(PAUSE),
+    }
 }
 
 /// The stream can be neither found nor created.

@@ -16,6 +16,7 @@ use self::ordered::{Ordered, Taken};
 use super::delivery::Delivery;
 use crate::config::SpoolConfig;
 use crate::pipeline::{Event, Lane};
+use crate::spool::Mark;
 
 mod backlog;
 mod ordered;
@@ -163,6 +164,8 @@ pub(super) struct Queue {
     loadable: VecDeque<u32>,
     /// Items that came from the spool.
     loaded: usize,
+    /// How far each shard's session is in the spool.
+    marks: HashMap<u32, Mark>,
     pub(super) paused: bool,
 }
 
@@ -181,6 +184,7 @@ impl Queue {
             append: APPEND,
             loadable: VecDeque::new(),
             loaded: 0,
+            marks: HashMap::new(),
             paused: false,
         }
     }
@@ -198,6 +202,17 @@ impl Queue {
         let stream = self.streams.entry(shard).or_default();
         stream.backlog = Some(Backlog::recovered(head, tail));
         self.loadable.push_back(shard);
+    }
+
+    /// So far did `shard` come in the spool in an earlier run.
+    pub(super) fn recover_mark(&mut self, shard: u32, mark: Mark) {
+        self.marks.insert(shard, mark);
+    }
+
+    /// Whether Discord replays an event that the spool has or had: after the agent was restarted, or a shard of it.
+    pub(super) fn has_spooled(&self, delivery: &Delivery) -> bool {
+        let Delivery { origin, seq, part, .. } = delivery;
+        self.marks.get(&origin.shard).is_some_and(|mark| mark.covers(&origin.session, *seq, *part))
     }
 
     /// Takes over an event, behind every other of its shard.
@@ -366,6 +381,7 @@ impl Queue {
         let backlog = stream.backlog.get_or_insert_default();
         backlog.coming -= 1;
         if let Some(index) = place.index() {
+            self.marks.entry(shard).or_default().reach(&delivery.origin.session, delivery.seq, delivery.part);
             let was_loadable = backlog.can_load();
             backlog.appended(index);
             match out {
