@@ -23,7 +23,13 @@ fn main() -> anyhow::Result<()> {
         None if has("--full") => vec![Plan::new(1_000), Plan::new(5_000)],
         None => vec![Plan::new(1_000)],
     };
-    let part = if has("--start") { Part::Start } else if has("--memory") { Part::Memory } else { Part::All };
+    let part = if has("--start") {
+        Part::Start
+    } else if has("--memory") {
+        Part::Memory
+    } else {
+        Part::All
+    };
     plans.iter_mut().for_each(|plan| plan.part = part);
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

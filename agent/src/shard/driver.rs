@@ -477,3 +477,6 @@ impl Driver {
 }
 
 const TOKEN_REFUSED: &str = "Discord refuses the token (4004): set TOKEN to the bot's current token and restart";
+
+#[cfg(test)]
+mod tests;
