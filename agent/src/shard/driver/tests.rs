@@ -4,7 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::json;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 
@@ -18,14 +20,16 @@ use crate::shard::desk::Desk;
 use crate::shard::tails::Tails;
 use crate::sinks::{Sink, SinkReport};
 
-type Seen = Rc<RefCell<Vec<(String, u64)>>>;
+/// Session, sequence and payload of every event.
+type Seen = Rc<RefCell<Vec<(String, u64, Bytes)>>>;
 
-/// Notes the session and sequence of every event, and confirms none.
+/// Notes every event, and confirms none.
 struct Noting(Seen);
 
 impl Sink for Noting {
     fn push(&self, events: &[Event]) {
-        self.0.borrow_mut().extend(events.iter().map(|event| (event.lane.origin.session.to_string(), event.seq)));
+        let seen = events.iter().map(|event| (event.lane.origin.session.to_string(), event.seq, event.payload.clone()));
+        self.0.borrow_mut().extend(seen);
     }
 
     fn report(&self) -> SinkReport {
@@ -79,6 +83,8 @@ struct Bench {
     driver: Driver,
     now: Instant,
     seen: Seen,
+    /// The other end of the connection.
+    peer: Option<TcpStream>,
 }
 
 impl Bench {
@@ -90,7 +96,7 @@ impl Bench {
         let lane = Lane::new(1, 0, &session.id, 41, Rc::clone(&context.progress));
         let now = Instant::now();
         let shard = Shard::new(0, Machine::new(0, generation(), Some(session), 1), Some(lane), now);
-        Self { driver: Driver::new(shard, context), now, seen }
+        Self { driver: Driver::new(shard, context), now, seen, peer: None }
     }
 
     fn tell(&mut self, input: Input<'_>) {
@@ -101,6 +107,7 @@ impl Bench {
     async fn open(&mut self) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let stream = TcpStream::connect(listener.local_addr().expect("it is bound")).await.expect("it listens");
+        self.peer = Some(listener.accept().await.expect("it is connected").0);
         let connection = Connection::new(Socket::Plain(stream), Inflater::new(Compression::None));
         self.driver.link = Link::Open(Box::new(connection));
         self.tell(Input::Opened);
@@ -116,8 +123,8 @@ impl Bench {
 
 /// As a server sends it.
 fn frame(text: &str) -> Vec<u8> {
-    let size = u16::try_from(text.len()).expect("a short text");
-    [&[0x81, 126][..], &size.to_be_bytes(), text.as_bytes()].concat()
+    let size = text.len() as u64;
+    [&[0x81, 127][..], &size.to_be_bytes(), text.as_bytes()].concat()
 }
 
 fn message(seq: u64) -> serde_json::Value {
@@ -144,11 +151,60 @@ async fn a_session_that_begins_and_ends_within_one_read_has_its_events_in_its_ow
         let ready = json!({"t": "READY", "s": 1, "op": 0, "d": ready});
         bench.read(&[ready, message(2), session_is_lost()]);
         let Bench { driver, seen, .. } = bench;
-        let expected = [("s0", 42), ("s1", 1), ("s1", 2)].map(|(session, seq)| (session.to_owned(), seq));
-        assert_eq!(*seen.borrow(), expected);
+        let seen = seen.take();
+        let seen: Vec<_> = seen.iter().map(|(session, seq, _)| (session.as_str(), *seq)).collect();
+        assert_eq!(seen, [("s0", 42), ("s1", 1), ("s1", 2)]);
         assert!(driver.shard.lane.borrow().is_none());
         let open: Vec<_> = driver.shard.former.borrow().iter().map(|lane| lane.outstanding()).collect();
         assert_eq!(open, [1, 2]);
+    };
+    LocalSet::new().run_until(scenario).await;
+}
+
+#[tokio::test]
+async fn payloads_of_any_size_come_whole_over_many_reads() {
+    let scenario = async {
+        let mut bench = Bench::new();
+        bench.tell(Input::Start);
+        bench.open().await;
+        let sizes = [3_000_000, 10, 70_000, 0, 900, 1_200_000, 500];
+        let texts: Vec<String> = (42..)
+            .zip(sizes)
+            .map(|(seq, size)| {
+                json!({"t": "GUILD_CREATE", "s": seq, "op": 0, "d": {"name": "x".repeat(size)}}).to_string()
+            })
+            .collect();
+        let bytes: Vec<u8> = texts.iter().flat_map(|text| frame(text)).collect();
+        for read in bytes.chunks(60_000) {
+            bench.driver.digest(read, bench.now);
+        }
+        let seen = bench.seen.take();
+        assert_eq!(seen.len(), texts.len());
+        assert!(seen.iter().zip(&texts).all(|((_, _, payload), text)| payload == text.as_bytes()));
+        let shared = bench.driver.context.buffers.borrow().payloads.capacity();
+        assert!(shared <= 512 << 10, "{shared} bytes are kept");
+    };
+    LocalSet::new().run_until(scenario).await;
+}
+
+#[tokio::test]
+async fn however_discord_closes_it_is_not_answered_with_what_ends_the_session() {
+    let scenario = async {
+        for (code, expected) in [(None, 4900_u16), (Some(1000_u16), 4900), (Some(1001), 4900), (Some(4000), 4000)] {
+            let mut bench = Bench::new();
+            bench.tell(Input::Start);
+            bench.open().await;
+            let body = code.map_or(Vec::new(), |code| code.to_be_bytes().to_vec());
+            let size = u8::try_from(body.len()).expect("two at most");
+            bench.driver.digest(&[&[0x88, size][..], &body].concat(), bench.now);
+            let mut said = Vec::new();
+            let peer = bench.peer.as_mut().expect("it is connected");
+            peer.read_to_end(&mut said).await.expect("it ends");
+            let answer = said.last_chunk::<8>().expect("a close frame");
+            // A masked close frame with two bytes.
+            assert_eq!(answer[..2], [0x88, 0x82]);
+            assert_eq!(u16::from_be_bytes([answer[6] ^ answer[2], answer[7] ^ answer[3]]), expected, "{code:?}");
+        }
     };
     LocalSet::new().run_until(scenario).await;
 }
