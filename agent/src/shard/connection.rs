@@ -63,10 +63,10 @@ impl Buffers {
         self.payloads.reserve_exact(room);
     }
 
-    /// The first `size` bytes of the turn's payloads, to share: the buffer itself where it was made to fit, else a copy.
+    /// The first `size` bytes of the turn's payloads, to share: the buffer itself where it fits and is not the usual one, else a copy.
     pub fn share(&mut self, size: usize) -> Bytes {
         let capacity = self.payloads.capacity();
-        if capacity < TURN_CAPACITY && size >= capacity / 4 * 3 {
+        if capacity != TURN_CAPACITY && size >= capacity / 4 * 3 {
             return Bytes::from(std::mem::take(&mut self.payloads));
         }
         Bytes::copy_from_slice(&self.payloads[..size])
