@@ -32,8 +32,6 @@ use crate::telemetry::process::Process;
 use crate::telemetry::sampler::{self, About};
 use crate::telemetry::snapshot::{Snapshot, Snapshots};
 
-/// Between two looks at Discord's limits.
-const REFRESH_EVERY: Duration = Duration::from_secs(30 * 60);
 /// Messages that wait for one worker.
 const WORKER_INBOX: usize = 1024;
 
@@ -202,7 +200,7 @@ struct Running {
 /// Asks Discord for its limits now and then: `max_concurrency` may change, and others may spend the same budget.
 async fn refresh(config: Config, permits: mpsc::Sender<PermitInput>) {
     loop {
-        tokio::time::sleep(REFRESH_EVERY).await;
+        tokio::time::sleep(session_info::REFRESH_EVERY).await;
         match session_info::fetch(&config).await {
             Ok(info) => {
                 let limits = info.session_start_limit.limits(Instant::now());
@@ -233,6 +231,7 @@ fn start(
     let now = Instant::now();
     let total = total(config, info);
     config.too_few_files(total).into_iter().for_each(|warning| tracing::warn!("{warning}"));
+    info.objection(total).into_iter().for_each(|objection| tracing::warn!("{objection}"));
     let generation = Arc::new(generation(config, info, total));
     let limits = budget(info.session_start_limit.limits(now), store.budget());
     let sessions = resumable(&store, &generation);

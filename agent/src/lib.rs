@@ -16,6 +16,7 @@ pub mod eval;
 pub mod fleet;
 pub mod gateway;
 mod hash;
+pub mod memory;
 pub mod pipeline;
 pub mod shard;
 pub mod sinks;

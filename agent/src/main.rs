@@ -11,12 +11,12 @@ use pilothouse_agent::agent;
 use pilothouse_agent::config::keys::KEYS;
 use pilothouse_agent::config::{self, Loaded, Problems, Sources, render};
 use pilothouse_agent::control::tokens::Tokens;
+use pilothouse_agent::memory;
 use pilothouse_agent::telemetry::logs;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod limits;
-mod memory;
 mod tokens;
 
 #[global_allocator]

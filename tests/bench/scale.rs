@@ -3,14 +3,14 @@
 //! bars; lost events and identifies beyond one a shard fail the run.
 //!
 //! `cargo build --release --workspace --bins`, then `cargo bench -p pilothouse-tests --bench scale`: 1,000 shards;
-//! `-- --quick` for 200, `-- --full` for 5,000 as well, `-- --shards 300` for another number; `--start` stops after the start.
+//! `-- --quick` for 200, `-- --full` for 5,000 as well, `-- --shards 300` for another number; `--start` and `--memory` for that only.
 
 mod stages;
 
 use anyhow::{Context, bail};
 use pilothouse_tests::raise_open_files;
 
-use crate::stages::{Plan, Row};
+use crate::stages::{Part, Plan, Row};
 
 fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -23,7 +23,14 @@ fn main() -> anyhow::Result<()> {
         None if has("--full") => vec![Plan::new(1_000), Plan::new(5_000)],
         None => vec![Plan::new(1_000)],
     };
-    plans.iter_mut().for_each(|plan| plan.start_only = has("--start"));
+    let part = if has("--start") {
+        Part::Start
+    } else if has("--memory") {
+        Part::Memory
+    } else {
+        Part::All
+    };
+    plans.iter_mut().for_each(|plan| plan.part = part);
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     println!("| shards | what | bar | measured | in order |\n|---:|---|---:|---:|---|");

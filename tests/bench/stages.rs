@@ -53,8 +53,16 @@ pub(crate) struct Plan {
     traffic: Duration,
     /// Whether there is a start with big guilds, and one with TLS, as well.
     more: bool,
-    /// Nothing but the start.
-    pub(crate) start_only: bool,
+    /// The stages that are run.
+    pub(crate) part: Part,
+}
+
+/// Which stages are run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    All,
+    Start,
+    Memory,
 }
 
 impl Plan {
@@ -62,7 +70,7 @@ impl Plan {
     pub(crate) fn new(shards: u32) -> Self {
         let max_concurrency = if shards > 1_000 { 64 } else { 16 };
         let traffic = Duration::from_secs(10);
-        Self { shards, max_concurrency, rate: 2_000.0, traffic, more: shards <= 1_000, start_only: false }
+        Self { shards, max_concurrency, rate: 2_000.0, traffic, more: shards <= 1_000, part: Part::All }
     }
 
     /// All of them within seconds.
@@ -141,8 +149,10 @@ struct Scene {
 /// Runs every stage.
 pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let mut table = Table { shards: plan.shards, rows: Vec::new() };
-    starting(plan, &mut table).await?;
-    if plan.start_only {
+    if plan.part != Part::Memory {
+        starting(plan, &mut table).await?;
+    }
+    if plan.part == Part::Start {
         return Ok(table.rows);
     }
     let base = base(plan, Wire::Plain).await?;
@@ -200,6 +210,10 @@ async fn life(plan: &Plan, per_shard: &impl Fn(u64) -> f64, table: &mut Table) -
     let agent = scene.start().await?.0;
     let plain = per_shard(scene.resident_after_traffic(plan, &agent).await?);
     table.size("resident a shard, after traffic", 64.0, plain);
+    if plan.part == Part::Memory {
+        scene.end(agent, "lost in the traffic", table).await?;
+        return Ok(plain);
+    }
 
     scene.sandbox.set_rate(scene.rate);
     sleep(plan.traffic / 2).await;

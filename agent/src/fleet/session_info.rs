@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 
 use super::permits::Limits;
@@ -11,6 +12,13 @@ use crate::config::Config;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Attempts before giving up; a wrong token has only one, as Discord bans addresses that repeat it.
 const ATTEMPTS: u32 = 4;
+/// Discord is not waited for any longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Between two looks at Discord's limits.
+pub const REFRESH_EVERY: Duration = Duration::from_secs(30 * 60);
+/// Guilds that Discord recommends for a shard, and the most that it takes (Discord, "Sharding").
+const RECOMMENDED: u64 = 1_000;
+const MOST: u64 = 2_500;
 
 /// What Discord tells about the bot's gateway (Discord, "Get Gateway Bot").
 #[derive(Clone, Debug, Deserialize)]
@@ -49,6 +57,14 @@ pub enum InfoError {
         /// Whether `AUTHORIZATION` was sent instead of the token.
         proxied: bool,
     },
+    /// Too many requests came from this address, or with this token.
+    #[error("{url} answers 429{}: find what else asks so often there", wait.map(|wait| format!(", to come again in {} s", wait.as_secs_f64().ceil())).unwrap_or_default())]
+    Limited {
+        /// What was asked.
+        url: String,
+        /// How long Discord wants to be left alone.
+        wait: Option<Duration>,
+    },
     /// Nothing useful was answered.
     #[error("cannot get session info from {url}: {reason}; check REST_URL and the network")]
     Unreachable {
@@ -71,23 +87,70 @@ impl SessionStartLimit {
     }
 }
 
+impl SessionInfo {
+    /// What Discord will hold against `total` shards, as far as its own recommendation tells.
+    pub fn objection(&self, total: u32) -> Option<String> {
+        let step = self.session_start_limit.max_concurrency;
+        // Only large bots have more than one; their recommendations are multiples of what Discord demands.
+        if step > 1 && self.shards.is_multiple_of(step) && !total.is_multiple_of(step) {
+            let right = u64::from(total).next_multiple_of(step.into());
+            return Some(format!(
+                "{total} shards are no multiple of {step}: of a bot in more than 150,000 guilds Discord demands that, and \
+                 closes with 4010; set PILOTHOUSE_SHARDS to {right}, or to auto for the {} it recommends",
+                self.shards
+            ));
+        }
+        let guilds = u64::from(self.shards) * RECOMMENDED;
+        (u64::from(total) * MOST < guilds).then(|| {
+            format!(
+                "{total} shards are few: Discord recommends {}, takes at most 2,500 guilds on one and closes with 4011; set \
+                 PILOTHOUSE_SHARDS to auto, or to more",
+                self.shards
+            )
+        })
+    }
+}
+
 /// Asks for session info, a few times if it must.
 ///
 /// # Errors
 /// [`InfoError::Refused`] at once, anything else after the last attempt.
 pub async fn fetch(config: &Config) -> Result<SessionInfo, InfoError> {
-    let mut pause = Duration::from_millis(500);
-    for _ in 1..ATTEMPTS {
-        match ask(config).await {
-            Err(InfoError::Unreachable { url, reason }) => {
-                tracing::warn!("no session info from {url} yet: {reason}; trying again in {pause:?}");
-                tokio::time::sleep(pause).await;
-                pause *= 2;
-            }
-            answer => return answer,
-        }
+    let mut patience = Patience::new();
+    loop {
+        let error = match ask(config).await {
+            Ok(info) => return Ok(info),
+            Err(error) => error,
+        };
+        let Some(pause) = patience.after(&error) else { return Err(error) };
+        tracing::warn!("{error}; trying again in {pause:?}");
+        tokio::time::sleep(pause).await;
     }
-    ask(config).await
+}
+
+/// Whether and when to ask again: after 10,000 answers of 401, 403 or 429 in ten minutes Discord bans the address.
+struct Patience {
+    left: u32,
+    pause: Duration,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { left: ATTEMPTS - 1, pause: Duration::from_millis(500) }
+    }
+
+    /// The wait before the next attempt; none if there is to be none.
+    fn after(&mut self, error: &InfoError) -> Option<Duration> {
+        let asked = match error {
+            InfoError::Refused { .. } => return None,
+            InfoError::Limited { wait, .. } => wait.unwrap_or_default(),
+            InfoError::Unreachable { .. } => Duration::ZERO,
+        };
+        self.left = self.left.checked_sub(1)?;
+        let pause = self.pause.max(asked);
+        self.pause *= 2;
+        (pause <= LONGEST_PAUSE).then_some(pause)
+    }
 }
 
 async fn ask(config: &Config) -> Result<SessionInfo, InfoError> {
@@ -106,9 +169,16 @@ async fn ask(config: &Config) -> Result<SessionInfo, InfoError> {
             .json()
             .await
             .map_err(|error| unreachable(format!("its answer is no session info: {}", root_cause(&error)))),
+        429 => Err(InfoError::Limited { url, wait: retry_after(response.headers()) }),
         401 | 403 => Err(InfoError::Refused { url, status, proxied: config.authorization.is_some() }),
         _ => Err(unreachable(format!("it answers {status}"))),
     }
+}
+
+/// Seconds, maybe with a fraction.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: f64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// The innermost cause says what happened; the outer ones only where.
@@ -118,4 +188,77 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         cause = inner;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(shards: u32, max_concurrency: u32) -> SessionInfo {
+        let session_start_limit = SessionStartLimit { total: 1_000, remaining: 1_000, reset_after: 0, max_concurrency };
+        SessionInfo { url: "ws://gateway".to_owned(), shards, session_start_limit }
+    }
+
+    #[test]
+    fn a_total_that_discord_would_refuse_is_objected_to_with_the_next_right_one() {
+        let large = info(160, 16);
+        let objection = large.objection(150).expect("150 is no multiple of 16");
+        assert!(objection.contains("4010") && objection.contains("160"), "{objection}");
+        assert!(large.objection(80).is_none() && large.objection(176).is_none());
+        let few = large.objection(48).expect("160,000 guilds do not fit into 48 shards");
+        assert!(few.contains("4011"), "{few}");
+        assert!(large.objection(64).is_none());
+    }
+
+    #[test]
+    fn what_discord_recommends_is_never_objected_to() {
+        for (shards, max_concurrency) in [(1, 1), (7, 1), (100, 16), (160, 16), (5_000, 64)] {
+            assert_eq!(info(shards, max_concurrency).objection(shards), None);
+        }
+        assert_eq!(info(7, 1).objection(3), None);
+        assert!(info(7, 1).objection(2).is_some());
+    }
+
+    /// Requests within `time` when each is answered with `error`, and the limits are looked at as an agent does.
+    fn requests(time: Duration, error: &InfoError) -> u32 {
+        let (mut now, mut count) = (Duration::ZERO, 0);
+        while now < time {
+            let mut patience = Patience::new();
+            count += 1;
+            while let Some(pause) = patience.after(error) {
+                now += pause;
+                count += 1;
+            }
+            now += REFRESH_EVERY;
+        }
+        count
+    }
+
+    #[test]
+    fn ten_minutes_of_refusals_are_a_handful_of_requests() {
+        let url = String::new;
+        let limited = |wait: Option<u64>| InfoError::Limited { url: url(), wait: wait.map(Duration::from_secs) };
+        let answers = [
+            (1, InfoError::Refused { url: url(), status: 401, proxied: false }),
+            (1, InfoError::Refused { url: url(), status: 403, proxied: true }),
+            (ATTEMPTS, limited(None)),
+            (ATTEMPTS, limited(Some(30))),
+            (1, limited(Some(600))),
+            (ATTEMPTS, InfoError::Unreachable { url: url(), reason: String::new() }),
+        ];
+        for (expected, error) in answers {
+            assert_eq!(requests(Duration::from_secs(600), &error), expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn discord_is_left_alone_for_as_long_as_it_asks() {
+        let mut patience = Patience::new();
+        let limited = InfoError::Limited { url: String::new(), wait: Some(Duration::from_secs(7)) };
+        assert_eq!(patience.after(&limited), Some(Duration::from_secs(7)));
+        for (text, wait) in [("7", Some(7_000)), ("0.5", Some(500)), ("-1", None), ("soon", None), ("1e300", None)] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().expect("a header"))]);
+            assert_eq!(retry_after(&headers), wait.map(Duration::from_millis), "{text}");
+        }
+    }
 }

@@ -145,7 +145,7 @@ impl Guilds {
         entries.shrink_to_fit();
         let unstored = std::mem::take(&mut self.unstored);
         *self = Self { unstored, ..Self::unpack(entries) };
-        self.vanished = all.into_iter().filter(|id| self.state(*id) == Some(GuildState::Out)).collect();
+        self.vanished = all.iter().copied().filter(|id| self.state(*id) == Some(GuildState::Out)).collect();
         for id in self.vanished.clone() {
             self.change(id, None, seq);
         }

@@ -13,7 +13,7 @@ use hdrhistogram::Histogram;
 use super::event::Origin;
 
 /// Room for open events that a lane keeps while it has none.
-const KEPT: usize = 32;
+const KEPT: usize = 8;
 
 /// The ordered, unconfirmed events of one session.
 pub struct Lane {
@@ -132,13 +132,15 @@ impl fmt::Debug for Lane {
 pub struct Progress {
     delivered: Cell<u64>,
     latency: RefCell<Histogram<u32>>,
+    /// The last time, and how often it came in a row: the events of a turn that are confirmed together have one.
+    run: Cell<(Duration, u32)>,
 }
 
 impl Progress {
     /// Nothing confirmed yet.
     pub fn new() -> Rc<Self> {
         let latency = Histogram::new_with_bounds(1, 60_000_000, 2).expect("the bounds are valid");
-        Rc::new(Self { delivered: Cell::new(0), latency: RefCell::new(latency) })
+        Rc::new(Self { delivered: Cell::new(0), latency: RefCell::new(latency), run: Cell::default() })
     }
 
     /// Events confirmed by every sink so far.
@@ -148,6 +150,7 @@ impl Progress {
 
     /// Times from socket to confirmation since the last call, microseconds; the histogram starts anew.
     pub fn take_latency(&self) -> Histogram<u32> {
+        self.record(self.run.take());
         let mut latency = self.latency.borrow_mut();
         let taken = latency.clone();
         latency.reset();
@@ -156,8 +159,19 @@ impl Progress {
 
     fn confirmed(&self, took: Duration) {
         self.delivered.set(self.delivered.get() + 1);
+        let (last, count) = self.run.get();
+        if took == last {
+            return self.run.set((took, count + 1));
+        }
+        self.record(self.run.replace((took, 1)));
+    }
+
+    fn record(&self, (took, count): (Duration, u32)) {
+        if count == 0 {
+            return;
+        }
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.latency.borrow_mut().saturating_record(micros);
+        self.latency.borrow_mut().saturating_record_n(micros, count);
     }
 }
 
@@ -186,6 +200,23 @@ mod tests {
         assert_eq!(lane.confirmed(), 0);
         lane.confirm(1, now);
         assert_eq!((lane.confirmed(), lane.outstanding()), (2, 0));
+    }
+
+    #[test]
+    fn every_confirmation_is_in_the_latency_once() {
+        let progress = Progress::new();
+        let lane = Lane::new(1, 0, "session", 0, Rc::clone(&progress));
+        let now = Instant::now();
+        let took = [5, 5, 5, 900, 5, 0, 0].map(Duration::from_micros);
+        (1..).zip(took).for_each(|(seq, took)| {
+            lane.open(seq, now, 1);
+            lane.confirm(seq, now + took);
+        });
+        let latency = progress.take_latency();
+        assert_eq!((latency.len(), progress.delivered()), (7, 7));
+        assert_eq!([0, 5].map(|micros| latency.count_at(micros)), [2, 4]);
+        assert!(latency.max() >= 895);
+        assert!(progress.take_latency().is_empty());
     }
 
     proptest! {

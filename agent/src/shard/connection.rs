@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::codec::{Decoder, Piece, encode_close, encode_pong, encode_text};
@@ -17,8 +18,9 @@ use crate::pipeline::Event;
 
 /// Bytes asked of a socket at a time.
 pub const READ_SIZE: usize = 64 << 10;
-/// Room for the payloads of a turn: what [`READ_SIZE`] bytes usually decompress to.
-const TURN_CAPACITY: usize = 512 << 10;
+/// Room for the payloads of a compressed turn: what [`READ_SIZE`] bytes usually decompress to. Above 512 KiB mimalloc keeps
+/// a block apart; below, it would hold on to 4 MiB in which copies of large turns had been.
+const TURN_CAPACITY: usize = 576 << 10;
 /// A buffer that grew beyond this for one large payload is not kept.
 const KEPT_CAPACITY: usize = 64 << 10;
 /// Buffers kept for unfinished payloads.
@@ -27,7 +29,7 @@ const KEPT_BUFFERS: usize = 4;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Buffers that the connections of one worker share.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub struct Buffers {
     /// The payloads of a turn, one behind the other.
     pub payloads: Vec<u8>,
@@ -51,22 +53,23 @@ pub struct Dispatch {
     pub note: GuildNote,
 }
 
-impl Default for Buffers {
-    fn default() -> Self {
-        Self {
-            payloads: Vec::with_capacity(TURN_CAPACITY),
-            dispatches: Vec::new(),
-            events: Vec::new(),
-            spare: Vec::new(),
-        }
-    }
-}
-
 impl Buffers {
-    /// Forgets the payloads of the turn before, and the room that an unusually large one took.
-    pub fn begin_turn(&mut self) {
+    /// Forgets the payloads of the turn before, and makes `room` for the next. What an unusually large one took is not kept.
+    fn begin_turn(&mut self, room: usize) {
         self.payloads.clear();
-        self.payloads.shrink_to(TURN_CAPACITY);
+        if self.payloads.capacity() > room.max(2 * READ_SIZE) {
+            self.payloads = Vec::new();
+        }
+        self.payloads.reserve_exact(room);
+    }
+
+    /// The first `size` bytes of the turn's payloads, to share: the buffer itself where it fits and is not the usual one, else a copy.
+    pub fn share(&mut self, size: usize) -> Bytes {
+        let capacity = self.payloads.capacity();
+        if capacity != TURN_CAPACITY && size >= capacity / 4 * 3 {
+            return Bytes::from(std::mem::take(&mut self.payloads));
+        }
+        Bytes::copy_from_slice(&self.payloads[..size])
     }
 
     fn take(&mut self) -> Vec<u8> {
@@ -124,6 +127,12 @@ impl Connection {
             unflushed: false,
             random,
         }
+    }
+
+    /// Makes room for what `size` bytes bring: exactly that, where it is known.
+    pub fn begin_turn(&self, size: usize, buffers: &mut Buffers) {
+        let unfinished = self.unfinished.as_ref().map_or(0, Vec::len);
+        buffers.begin_turn(if self.inflater.is_none() { unfinished + size } else { TURN_CAPACITY });
     }
 
     /// Reads once, into `buffer`: how much. 0 is the end.

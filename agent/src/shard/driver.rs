@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::task::{self, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
 use pilothouse_shared::snapshot::{CloseRow, ShardState};
 use tokio::time::{Sleep, sleep_until};
 
@@ -24,6 +23,7 @@ use crate::fleet::permits::PermitInput;
 use crate::gateway::commands::{Standing, Ticket};
 use crate::gateway::guilds::GuildNote;
 use crate::gateway::kind::EventKind;
+use crate::gateway::machine::RECONNECT_CODE;
 use crate::gateway::{Input, Output, frame};
 use crate::pipeline::{Event, Lane};
 use crate::store::{Change, StoredSession};
@@ -173,7 +173,9 @@ impl Driver {
     fn digest(&mut self, mut input: &[u8], now: Instant) {
         let context = Rc::clone(&self.context);
         let mut buffers = context.buffers.borrow_mut();
-        buffers.begin_turn();
+        if let Link::Open(connection) = &self.link {
+            connection.begin_turn(input.len(), &mut buffers);
+        }
         self.dispatches = std::mem::take(&mut buffers.dispatches);
         let size = input.len();
         while let Link::Open(connection) = &mut self.link {
@@ -185,13 +187,13 @@ impl Driver {
             }
         }
         self.count(buffers.payloads.len(), size, now);
+        if let Link::Open(connection) = &mut self.link {
+            connection.end_turn(&mut buffers);
+        }
         // What a session sent before it ended in this turn belongs to its lane, also one that began in it.
         let lane = self.shard.lane.borrow().clone().or_else(|| self.shard.former.borrow().last().cloned());
         if let Some(lane) = lane.filter(|_| !self.dispatches.is_empty()) {
             self.deliver(&lane, &mut buffers, now);
-        }
-        if let Link::Open(connection) = &mut self.link {
-            connection.end_turn(&mut buffers);
         }
         buffers.dispatches = std::mem::take(&mut self.dispatches);
     }
@@ -215,7 +217,8 @@ impl Driver {
     }
 
     fn on_peer_closed(&mut self, code: Option<u16>, now: Instant) {
-        self.leave(code.unwrap_or(1000));
+        // Said by us, 1000 and 1001 would end the session (Discord, "Disconnecting").
+        self.leave(code.filter(|code| ![1000, 1001].contains(code)).unwrap_or(RECONNECT_CODE));
         self.handle(Input::Closed(code), now);
     }
 
@@ -224,7 +227,7 @@ impl Driver {
         self.set_link(Link::None);
     }
 
-    /// One allocation holds all payloads of a turn; each event is a slice of it.
+    /// One buffer holds all payloads of a turn; each event is a slice of it.
     fn deliver(&mut self, lane: &Rc<Lane>, buffers: &mut Buffers, now: Instant) {
         if let Some(ear) = self.context.ear.as_ref().filter(|ear| ear.shard == self.shard.id) {
             self.listen(ear, &buffers.payloads, now);
@@ -245,7 +248,7 @@ impl Driver {
             return;
         }
         let end = self.dispatches.last().map_or(0, |dispatch| dispatch.payload.end);
-        let payloads = Bytes::copy_from_slice(&buffers.payloads[..end]);
+        let payloads = buffers.share(end);
         let events = self.dispatches.drain(..).map(|Dispatch { kind, seq, payload, .. }| Event {
             lane: Rc::clone(lane),
             seq,
@@ -477,3 +480,6 @@ impl Driver {
 }
 
 const TOKEN_REFUSED: &str = "Discord refuses the token (4004): set TOKEN to the bot's current token and restart";
+
+#[cfg(test)]
+mod tests;

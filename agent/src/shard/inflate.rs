@@ -43,6 +43,11 @@ impl Inflater {
         }
     }
 
+    /// Whether bytes pass as they are.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
     /// Appends what `input` decompresses to.
     ///
     /// # Errors

@@ -23,15 +23,14 @@ pub(super) fn take(
     buffers: &mut Buffers,
     now: Instant,
 ) {
-    let Buffers { payloads, events, .. } = buffers;
-    let end = dispatches.last().map_or(0, |dispatch| dispatch.payload.end);
-    let shared = Bytes::copy_from_slice(&payloads[..end]);
+    let shared = buffers.share(dispatches.last().map_or(0, |dispatch| dispatch.payload.end));
+    let events = &mut buffers.events;
     let user = shard.machine.borrow().session().map_or(0, |session| session.user);
     let stages = &mut *context.stages.borrow_mut();
     let sinks = u32::try_from(context.sinks.len()).expect("the configuration allows few sinks");
     for Dispatch { kind, seq, payload, note } in dispatches.drain(..) {
         let told = events.len();
-        let bytes = &payloads[payload.clone()];
+        let bytes = &shared[payload.clone()];
         let event = |kind, payload| Event { lane: Rc::clone(lane), seq, kind, part: 0, payload, received: now };
         match stages.apply(&Seen { kind, payload: bytes, note, user, now }) {
             Verdict::Keep => events.push(event(kind, shared.slice(payload))),

@@ -28,6 +28,7 @@ use crate::gateway::guilds::Guilds;
 use crate::gateway::kind::EventKind;
 use crate::gateway::session::{Generation, Session};
 use crate::gateway::{Input, Machine};
+use crate::memory;
 use crate::pipeline::{Lane, Progress, Stages};
 use crate::sinks::{Seat, SinkFactory, SinkReport};
 use crate::store::{Change, SessionTag, StoreWriter, StoredSession};
@@ -36,6 +37,8 @@ use crate::store::{Change, SessionTag, StoreWriter, StoredSession};
 const STORE_EVERY: Duration = Duration::from_millis(200);
 /// Samples are taken this often; a rate looks back two of them.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
+/// Memory that the thread keeps without need is given back once in so many samples.
+const GIVE_BACK_EVERY: u32 = 4;
 /// At shutdown sinks have this long to deliver what is open; then it goes to the spool.
 const GRACE: Duration = Duration::from_secs(2);
 /// Longest wait for that; what is still open then is replayed after the restart.
@@ -265,8 +268,11 @@ async fn sample(context: Rc<Context>, shards: Rc<[Rc<Shard>]>, samples: mpsc::Se
     let mut tick = interval(SAMPLE_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut before = vec![[0_u64; 2]; shards.len()];
-    loop {
+    for taken in (0..GIVE_BACK_EVERY).cycle() {
         tick.tick().await;
+        if taken == 0 {
+            memory::give_back_kept();
+        }
         let now = Instant::now();
         context.tails.sweep();
         let rows = shards.iter().zip(&mut before).map(|(shard, before)| {

@@ -14,6 +14,7 @@ use super::format::{Undecodable, read_before, read_record, write_record};
 use super::handle::Shared;
 use super::ledger::Staged;
 use super::{Loaded, NewRecord, Placed, Record, SpoolLimits, SpoolTrouble, StreamKey, Tag};
+use crate::memory;
 use crate::telemetry::clock::now_ms;
 
 /// Requests that are taken together.
@@ -443,7 +444,9 @@ impl Writer {
     fn give_back(&mut self) {
         if self.giving_back == GivingBack::No && !self.owes() {
             let held = self.shared.ledger().bytes();
-            self.changed = taken_bytes(&self.folder) > 2 * held + REST;
+            // The memory of a spool that is empty again counts as well: it may be that of several memtables.
+            let emptied = held == 0 && self.removed > 0;
+            self.changed = emptied || taken_bytes(&self.folder) > 2 * held + REST;
             if !self.changed {
                 return;
             }
@@ -456,6 +459,9 @@ impl Writer {
             }
         }
         let _ = self.file();
+        if self.giving_back == GivingBack::No {
+            memory::give_back_kept();
+        }
     }
 
     /// The database afterwards; none where it is to be opened again.

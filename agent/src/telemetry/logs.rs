@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -21,6 +21,9 @@ use crate::config::{Config, LogFormat};
 const QUIET: &str = "h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,tungstenite=warn,tokio_tungstenite=warn,\
     lapin=error,lapin::io_loop=off,lapin::channels=off,amq_protocol=warn,amq_protocol_tcp=warn,amq_protocol_uri=warn,\
     async_nats=warn,async_nats::connector=off";
+
+/// Lines that wait to be written; more are dropped and counted.
+const WAITING: usize = 16_384;
 
 static CONTROL: OnceLock<LogControl> = OnceLock::new();
 
@@ -100,8 +103,8 @@ pub fn control() -> Option<&'static LogControl> {
 pub fn start(config: &Config) -> Result<Logs, LogsError> {
     let directives = filter(&config.log.level).map_err(LogsError::Filter)?;
     let (directives, handle) = reload::Layer::new(directives);
-    let (files, files_guard) = NonBlocking::new(appender(config)?);
-    let (stderr, stderr_guard) = NonBlocking::new(io::stderr());
+    let (files, files_guard) = lines(appender(config)?);
+    let (stderr, stderr_guard) = lines(io::stderr());
     let dropped = [files.error_counter(), stderr.error_counter()];
     let to_stderr = fmt::layer().with_writer(stderr).with_ansi(io::stderr().is_terminal());
     let registry = tracing_subscriber::registry().with(directives).with(to_files(config.log.format, files));
@@ -117,6 +120,11 @@ pub fn start(config: &Config) -> Result<Logs, LogsError> {
 pub fn start_for_consoles(directives: &str) -> Result<(), LogsError> {
     let directives = filter(directives).map_err(LogsError::Filter)?;
     tracing_subscriber::registry().with(directives).with(LogTaps).try_init().map_err(|_| LogsError::Started)
+}
+
+/// A thread that writes them. Its queue takes its memory at once: 32 bytes a line.
+fn lines(writer: impl io::Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default().buffered_lines_limit(WAITING).finish(writer)
 }
 
 fn to_files<S>(format: LogFormat, files: NonBlocking) -> Box<dyn Layer<S> + Send + Sync>

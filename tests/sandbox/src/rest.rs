@@ -24,11 +24,13 @@ const WINDOW_US: u64 = 5_000_000;
 /// Letters of a message (Discord, "Create Message").
 const LONGEST_MESSAGE: usize = 2_000;
 
-/// The scripted answer to the next requests, and what channels took in their present windows.
+/// The scripted answer to the next requests, what channels took in their present windows, and what Discord would count
+/// as invalid requests: answers of 401, 403 and 429.
 #[derive(Debug, Default)]
 pub(crate) struct RestFaults {
     next: Option<(StatusCode, u32, Option<u32>)>,
     windows: BTreeMap<String, (u64, u32)>,
+    invalid: u64,
 }
 
 impl RestFaults {
@@ -36,6 +38,11 @@ impl RestFaults {
     pub(crate) fn set(&mut self, status: u16, times: u32, retry_after: Option<u32>) {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         self.next = (times > 0).then_some((status, times, retry_after));
+    }
+
+    /// Answers of 401, 403 and 429 so far.
+    pub(crate) fn invalid(&self) -> u64 {
+        self.invalid
     }
 
     /// Takes a message, or tells how many seconds to wait for that.
@@ -105,6 +112,12 @@ async fn traffic(State(rest): State<Arc<Rest>>, Json(body): Json<Value>) -> Stat
 
 async fn api(State(rest): State<Arc<Rest>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     tokio::time::sleep(rest.latency).await;
+    let response = answer(&rest, &method, &uri, &headers, &body);
+    rest.hub.rest().invalid += u64::from(matches!(response.status().as_u16(), 401 | 403 | 429));
+    response
+}
+
+fn answer(rest: &Rest, method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response {
     if let Some((status, retry_after)) = rest.hub.rest().take() {
         return scripted(status, retry_after);
     }
@@ -116,13 +129,13 @@ async fn api(State(rest): State<Arc<Rest>>, method: Method, uri: Uri, headers: H
     if !headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).is_some_and(authorized) {
         return error(StatusCode::UNAUTHORIZED, 0, "401: Unauthorized");
     }
-    match (method, path.trim_matches('/').split('/').collect::<Vec<_>>().as_slice()) {
+    match (method.clone(), path.trim_matches('/').split('/').collect::<Vec<_>>().as_slice()) {
         (Method::GET, ["gateway", "bot"]) => Json(rest.gateway_bot()).into_response(),
         (Method::GET, ["users", "@me"]) => {
             let user = json!({"id": APPLICATION_ID.to_string(), "username": "sandbox", "bot": true});
             Json(user).into_response()
         }
-        (Method::POST, ["channels", channel, "messages"]) => rest.post_message(channel, &body),
+        (Method::POST, ["channels", channel, "messages"]) => rest.post_message(channel, body),
         _ => error(StatusCode::NOT_FOUND, 0, "404: Not Found"),
     }
 }

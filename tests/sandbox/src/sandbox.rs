@@ -149,6 +149,11 @@ impl Sandbox {
         self.hub.ledger().missing(limit)
     }
 
+    /// REST answers of 401, 403 and 429: 10,000 in ten minutes get an address banned.
+    pub fn invalid_requests(&self) -> u64 {
+        self.hub.rest().invalid()
+    }
+
     /// A snapshot of sessions, budget, requests heard and rules broken.
     pub fn status(&self) -> Status {
         let now_us = self.hub.clock.now_us();

@@ -10,6 +10,7 @@ use crate::gateway::guilds::GuildNote;
 use crate::gateway::payload::Payload;
 use crate::gateway::session::Timeouts;
 
+mod anew;
 mod coming;
 mod short_way;
 
