@@ -295,21 +295,25 @@ impl Driver {
         tally.last_dispatch = Some(now);
     }
 
-    /// Whether the socket must not be read now, because too much is unconfirmed.
+    /// Whether the socket must not be read now, because too much is unconfirmed, of this session and those before it.
     fn is_held(&self, cx: &mut task::Context<'_>) -> bool {
         let limit = self.context.max_unconfirmed.get();
         let held = self.shard.held.get();
         let bound = if held { limit.div_ceil(2) } else { limit };
-        let lane = self.shard.lane.borrow();
-        let full = lane.as_ref().filter(|lane| lane.outstanding() >= bound);
-        if let Some(lane) = full {
-            lane.await_below(limit.div_ceil(2), cx.waker().clone());
+        let (lane, former) = (self.shard.lane.borrow(), self.shard.former.borrow());
+        let owed: usize = lane.iter().chain(former.iter()).map(|lane| lane.outstanding()).sum();
+        let full = owed >= bound;
+        if full {
+            // Alone it can wait for half of them, beside others for any of theirs.
+            let enough = |lane: &Lane| if former.is_empty() { limit.div_ceil(2) } else { lane.outstanding() };
+            let owing = lane.iter().chain(former.iter()).filter(|lane| lane.outstanding() > 0);
+            owing.for_each(|lane| lane.await_below(enough(lane), cx.waker().clone()));
         }
-        if held != full.is_some() {
-            self.shard.held.set(full.is_some());
-            self.shard.machine.borrow_mut().handle(Input::Held(full.is_some()), Instant::now());
+        if held != full {
+            self.shard.held.set(full);
+            self.shard.machine.borrow_mut().handle(Input::Held(full), Instant::now());
         }
-        full.is_some()
+        full
     }
 
     fn poll_timer(&mut self, cx: &mut task::Context<'_>) {

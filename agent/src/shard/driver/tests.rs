@@ -161,6 +161,34 @@ async fn a_session_that_begins_and_ends_within_one_read_has_its_events_in_its_ow
     LocalSet::new().run_until(scenario).await;
 }
 
+/// Session after session would otherwise bring as much into memory as one may have.
+#[tokio::test]
+async fn what_former_sessions_owe_holds_the_socket_of_the_next() {
+    let scenario = async {
+        let mut bench = Bench::new();
+        bench.driver.context.max_unconfirmed.set(3);
+        bench.tell(Input::Start);
+        bench.open().await;
+        bench.read(&[message(42), message(43), session_is_lost()]);
+        bench.now += Duration::from_secs(10);
+        bench.tell(Input::Timer);
+        bench.tell(Input::Dial);
+        bench.open().await;
+        bench.tell(Input::Permit);
+        let mut cx = task::Context::from_waker(task::Waker::noop());
+        assert!(!bench.driver.is_held(&mut cx), "two of three");
+        let ready = json!({"session_id": "s1", "resume_gateway_url": "ws://resume", "guilds": []});
+        bench.read(&[json!({"t": "READY", "s": 1, "op": 0, "d": ready})]);
+        assert!(bench.driver.is_held(&mut cx), "with the first of the new session");
+        let former = Rc::clone(&bench.driver.shard.former.borrow()[0]);
+        former.confirm(42, bench.now);
+        assert!(bench.driver.is_held(&mut cx), "more than half");
+        former.confirm(43, bench.now);
+        assert!(!bench.driver.is_held(&mut cx));
+    };
+    LocalSet::new().run_until(scenario).await;
+}
+
 #[tokio::test]
 async fn payloads_of_any_size_come_whole_over_many_reads() {
     let scenario = async {
