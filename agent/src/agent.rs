@@ -138,7 +138,7 @@ pub async fn run_from(
         jobs,
     };
     let control = Arc::new(Control::new(loaded, token, reach));
-    let mut background = running.background;
+    let (mut background, mut ended) = (running.background, running.ended);
     if let Some((sources, hangup)) = sources {
         background.push(tokio::spawn(control::reread_at_hangup(Arc::clone(&control), sources, hangup)));
     }
@@ -150,6 +150,8 @@ pub async fn run_from(
     let ended = tokio::select! {
         () = shutdown => Ok(()),
         reason = refused(running.snapshots.clone()) => Err(Failure::Refused(reason)),
+        // Why, it tells when it is joined.
+        _ = ended.recv() => Ok(()),
     };
     running.shards.stop().await;
     let drained = join(running.workers).await;
@@ -189,6 +191,8 @@ async fn end(background: Vec<tokio::task::JoinHandle<()>>) {
 
 struct Running {
     workers: Workers,
+    /// Told when a worker ends.
+    ended: mpsc::Receiver<()>,
     /// Fleet and sampler.
     background: Vec<tokio::task::JoinHandle<()>>,
     shards: Shards,
@@ -263,7 +267,8 @@ fn start(
     let ear = ear(&config.chat, total, heard);
     let seed =
         Seed { ear, config, generation: &generation, placement, sessions, guilds, sinks, ask_permit, sample, to_store };
-    let (workers, shards) = start_workers(seed, total)?;
+    let (ending, ended) = mpsc::channel(1);
+    let (workers, shards) = start_workers(seed, total, &ending)?;
     let (row, identify) = watch::channel(IdentifyRow::default());
     let fleet = tokio::spawn(local::run(permits, permit_inbox, shards.clone(), store.clone(), row));
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
@@ -275,7 +280,7 @@ fn start(
         common.clone(),
         publish,
     ));
-    Ok(Running { workers, background: vec![fleet, sampler], shards, snapshots, permits: to_fleet, store })
+    Ok(Running { workers, ended, background: vec![fleet, sampler], shards, snapshots, permits: to_fleet, store })
 }
 
 /// What every worker is made from.
@@ -292,7 +297,7 @@ struct Seed<'a> {
     to_store: &'a StoreWriter,
 }
 
-fn start_workers(seed: Seed<'_>, total: u32) -> Result<(Workers, Shards), Failure> {
+fn start_workers(seed: Seed<'_>, total: u32, ending: &mpsc::Sender<()>) -> Result<(Workers, Shards), Failure> {
     let Seed { config, generation, placement, sessions, mut guilds, sinks, ear, ask_permit, sample, to_store } = seed;
     let tls = tls(config.gateway.ca_file.as_ref());
     let (mut workers, mut inboxes) = (Vec::new(), Vec::new());
@@ -317,7 +322,7 @@ fn start_workers(seed: Seed<'_>, total: u32) -> Result<(Workers, Shards), Failur
             samples: sample.clone(),
             store: to_store.clone(),
         };
-        workers.push(worker::spawn(plan).map_err(Failure::Worker)?);
+        workers.push(worker::spawn(plan, ending.clone()).map_err(Failure::Worker)?);
     }
     Ok((workers, Shards::new(placement, total, inboxes.into())))
 }

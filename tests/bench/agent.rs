@@ -47,7 +47,7 @@ pub(crate) fn start(row: Row, port: u16, meter: Meter) -> anyhow::Result<TempDir
     let (permits, asked) = mpsc::channel(1_024);
     let (samples, sampled) = mpsc::channel(2);
     let meter = Mutex::new(Some(meter));
-    worker::spawn(Plan {
+    let plan = Plan {
         agent: "bench".to_owned(),
         seat: Seat { worker: 0, owns: Arc::new(|_| true) },
         shards: (0..row.shards).map(|id| Start { id, session: None, guilds: None }).collect(),
@@ -64,7 +64,8 @@ pub(crate) fn start(row: Row, port: u16, meter: Meter) -> anyhow::Result<TempDir
         permits,
         samples,
         store,
-    })?;
+    };
+    worker::spawn(plan, mpsc::channel(1).0)?;
     spawn_local(permit(asked, to_worker));
     spawn_local(drain(sampled));
     Ok(folder)

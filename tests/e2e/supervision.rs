@@ -1,4 +1,4 @@
-//! A panic in one shard costs that shard its connection, and nobody an event.
+//! A panic in one shard costs that shard its connection, and nobody an event; one in what a worker stands on ends it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +20,7 @@ const ILL: u32 = 2;
 struct Panicking {
     sandbox: Arc<Sandbox>,
     panics: Arc<AtomicBool>,
+    fails: Arc<AtomicBool>,
 }
 
 impl Sink for Panicking {
@@ -34,23 +35,38 @@ impl Sink for Panicking {
     }
 
     fn report(&self) -> SinkReport {
+        assert!(!self.fails.load(Ordering::SeqCst), "this panic was asked for");
         SinkReport::default()
     }
+}
+
+/// A worker with such a sink, and what makes that panic once, or fail.
+fn worker(sandbox: &Arc<Sandbox>, data: &TempDir) -> (LoneWorker, Arc<AtomicBool>, Arc<AtomicBool>) {
+    let (panics, fails) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let (ours, to_panic, to_fail) = (Arc::clone(sandbox), Arc::clone(&panics), Arc::clone(&fails));
+    let sinks = Arc::new(move |_: &Seat| {
+        let (sandbox, panics, fails) = (Arc::clone(&ours), Arc::clone(&to_panic), Arc::clone(&to_fail));
+        Ok(vec![Box::new(Panicking { sandbox, panics, fails }) as Box<dyn Sink>])
+    });
+    (LoneWorker::start(sandbox, data, SHARDS, sinks), panics, fails)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_lost_a_task_it_stands_on_ends_and_says_so() {
+    let sandbox = Arc::new(sandbox(SHARDS, 400.0).await);
+    let data = TempDir::new().expect("a temporary folder");
+    let (worker, _, fails) = worker(&sandbox, &data);
+    assert!(sandbox.connected(SHARDS as usize, PATIENCE).await, "{:?}", sandbox.status());
+    fails.store(true, Ordering::SeqCst);
+    let why = tokio::time::timeout(PATIENCE, worker.failed()).await.expect("it ends");
+    assert!(why.contains("a task of worker 0 panicked"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_that_panics_comes_back_and_nobody_loses_an_event() {
     let sandbox = Arc::new(sandbox(SHARDS, 400.0).await);
     let data = TempDir::new().expect("a temporary folder");
-    let panics = Arc::new(AtomicBool::new(false));
-    let sinks = {
-        let (sandbox, panics) = (Arc::clone(&sandbox), Arc::clone(&panics));
-        Arc::new(move |_: &Seat| {
-            let sink = Panicking { sandbox: Arc::clone(&sandbox), panics: Arc::clone(&panics) };
-            Ok(vec![Box::new(sink) as Box<dyn Sink>])
-        })
-    };
-    let worker = LoneWorker::start(&sandbox, &data, SHARDS, sinks);
+    let (worker, panics, _) = worker(&sandbox, &data);
     assert!(sandbox.connected(SHARDS as usize, PATIENCE).await, "{:?}", sandbox.status());
     for _ in 0..3 {
         sleep(Duration::from_millis(500)).await;

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 pub struct LoneWorker {
     inbox: mpsc::Sender<ToWorker>,
     thread: JoinHandle<anyhow::Result<()>>,
+    ended: mpsc::Receiver<()>,
 }
 
 impl LoneWorker {
@@ -29,7 +30,8 @@ impl LoneWorker {
         let (samples, mut sampled) = mpsc::channel(4);
         tokio::spawn(grant(asked, tell.clone()));
         tokio::spawn(async move { while sampled.recv().await.is_some() {} });
-        let worker = worker::spawn(Plan {
+        let (ending, ended) = mpsc::channel(1);
+        let plan = Plan {
             agent: "test".to_owned(),
             seat: Seat { worker: 0, owns: Arc::new(|_| true) },
             shards: (0..total).map(|id| Start { id, session: None, guilds: None }).collect(),
@@ -43,8 +45,15 @@ impl LoneWorker {
             permits,
             samples,
             store: Store::open(data.path()).expect("a store").into_writer().expect("a writer"),
-        });
-        Self { inbox: tell, thread: worker.expect("the worker starts") }
+        };
+        Self { inbox: tell, thread: worker::spawn(plan, ending).expect("the worker starts"), ended }
+    }
+
+    /// Why it ended by itself, once it has.
+    pub async fn failed(mut self) -> String {
+        self.ended.recv().await;
+        let ended = tokio::task::spawn_blocking(move || self.thread.join()).await.expect("it ends");
+        ended.expect("the worker does not panic").expect_err("a fault").to_string()
     }
 
     /// Stops it and waits for its end.

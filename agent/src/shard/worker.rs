@@ -31,6 +31,7 @@ use crate::gateway::{Input, Machine};
 use crate::memory;
 use crate::pipeline::{Lane, Progress, Stages};
 use crate::sinks::{Seat, SinkFactory, SinkReport};
+use crate::standing::{failed, standing};
 use crate::store::{Change, SessionTag, StoreWriter, StoredSession};
 
 /// Confirmed sequences are stored this often.
@@ -43,6 +44,10 @@ const GIVE_BACK_EVERY: u32 = 4;
 const GRACE: Duration = Duration::from_secs(2);
 /// Longest wait for that; what is still open then is replayed after the restart.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// Between a panic of a shard's driver and its next start; doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// What a worker is made of.
 pub struct Plan {
@@ -104,13 +109,24 @@ pub struct Sample {
     pub stages: Vec<StageRow>,
 }
 
-/// Starts the worker's thread; it ends after [`ToWorker::Stop`].
+/// Dropped with a worker's thread, however that ends.
+struct Ending(mpsc::Sender<()>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // One of them is enough.
+        let _ = self.0.try_send(());
+    }
+}
+
+/// Starts the worker's thread; it ends after [`ToWorker::Stop`], or by a fault. `ended` is told.
 ///
 /// # Errors
 /// The thread or a sink could not be started.
-pub fn spawn(plan: Plan) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+pub fn spawn(plan: Plan, ended: mpsc::Sender<()>) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
     let name = format!("worker-{}", plan.seat.worker);
     let handle = thread::Builder::new().name(name).spawn(move || {
+        let _ending = Ending(ended);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, work(plan))
     })?;
@@ -145,11 +161,15 @@ async fn work(plan: Plan) -> anyhow::Result<()> {
         spawn_local(supervise(Rc::clone(shard), Rc::clone(&context)));
         shard.tell(ToShard::Start);
     }
-    spawn_local(attend_desk(Rc::clone(&context), Rc::clone(&shards)));
-    spawn_local(forward_permits(Rc::clone(&context), permits));
-    let storing = spawn_local(keep_stored(Rc::clone(&context), Rc::clone(&shards), store.clone()));
-    spawn_local(sample(Rc::clone(&context), Rc::clone(&shards), samples));
-    answer(inbox, &shards, &context).await;
+    spawn_local(standing("what attends to commands", attend_desk(Rc::clone(&context), Rc::clone(&shards))));
+    spawn_local(standing("what asks for permits", forward_permits(Rc::clone(&context), permits)));
+    let storing = keep_stored(Rc::clone(&context), Rc::clone(&shards), store.clone());
+    let storing = spawn_local(standing("what stores sessions", storing));
+    spawn_local(standing("what takes samples", sample(Rc::clone(&context), Rc::clone(&shards), samples)));
+    tokio::select! {
+        () = answer(inbox, &shards, &context) => {}
+        () = failed() => anyhow::bail!("a task of worker {} panicked, the log says which", seat.worker),
+    }
     drain(&shards, &context).await;
     storing.abort();
     store_now(&context, &shards, &store).await;
@@ -177,14 +197,22 @@ fn lane(id: u32, session: &Session, generation: &Generation, context: &Context) 
     Lane::new(generation.number, id, &session.id, session.stored, Rc::clone(&context.progress))
 }
 
-/// Runs the shard's driver; a panic in it costs this shard its connection, and nobody else anything.
+/// Runs the shard's driver; a panic in it costs this shard its connection, and nobody else anything. What makes it panic
+/// may be replayed: pauses grow.
 async fn supervise(shard: Rc<Shard>, context: Rc<Context>) {
+    let mut pause = FIRST_PAUSE;
     loop {
-        let driver = Driver::new(Rc::clone(&shard), Rc::clone(&context));
+        let (driver, begun) = (Driver::new(Rc::clone(&shard), Rc::clone(&context)), Instant::now());
         if AssertUnwindSafe(driver.run()).catch_unwind().await.is_ok() {
             return;
         }
-        tracing::error!(shard = shard.id, "the shard's driver panicked; it starts again from its stored session");
+        pause = if begun.elapsed() > LONGEST_PAUSE { FIRST_PAUSE } else { LONGEST_PAUSE.min(pause * 2) };
+        tracing::error!(
+            shard = shard.id,
+            "the shard's driver panicked; it goes on from its stored session in {pause:?}"
+        );
+        *context.buffers.borrow_mut() = Buffers::default();
+        sleep(pause).await;
         start_over(&shard, &context);
     }
 }

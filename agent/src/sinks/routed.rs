@@ -14,6 +14,7 @@ use super::route::Route;
 use super::{Seat, Sink, SinkOrder, SinkReport};
 use crate::config::{RouteBy, SpoolConfig};
 use crate::pipeline::{Event, Lane, Progress};
+use crate::standing::standing;
 use crate::telemetry::clock;
 
 /// A sink on one worker. Dropping it ends what is in flight; those events stay unconfirmed.
@@ -32,7 +33,7 @@ impl<T: Transport> Routed<T> {
         let routes: Vec<_> = routes.into_iter().map(Rc::new).collect();
         let mut tasks = JoinSet::new();
         for route in &routes {
-            tasks.spawn_local(Rc::clone(route).run());
+            tasks.spawn_local(standing("a route of a sink", Rc::clone(route).run()));
         }
         Self { name: name.to_owned(), kind, route_by, routes, seat, _tasks: tasks }
     }
