@@ -80,9 +80,10 @@ impl TestSink {
     /// Lets its letters be delivered again.
     pub(super) async fn resend(&self) {
         let letters = &self.common.dead_letters()[0];
-        let taken = letters.take().expect("they are taken");
-        self.sink.resend(&taken).await;
-        letters.sent().expect("they are gone");
+        for number in letters.put_aside().expect("they are there") {
+            self.sink.resend(&letters.read(number).expect("they are read")).await;
+            letters.sent(number).expect("they are gone");
+        }
     }
 }
 

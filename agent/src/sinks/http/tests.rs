@@ -286,6 +286,30 @@ fn dead_letters_can_be_sent_again() {
 }
 
 #[test]
+fn what_is_refused_while_the_dead_letters_take_nothing_is_attempted_again() {
+    run(async {
+        let mended = Arc::new(AtomicUsize::new(0));
+        let state = Arc::clone(&mended);
+        let bot = Bot::new(move |_, _, _| if state.load(Ordering::Relaxed) == 0 { 400 } else { 200 });
+        let (address, _server) = bot.listen(anywhere()).await;
+        let folder = Rc::new(tempfile::tempdir().expect("a folder"));
+        let settings = SpoolConfig { after: Duration::from_millis(20), reserve_bytes: 0, ..SpoolConfig::default() };
+        let sink = TestSink::with_spool(&folder, SinkConfig::Http(config(&[address])), settings);
+        // A file where their folder should be.
+        std::fs::write(folder.path().join("dead"), "").expect("it is written");
+        let feed = Feed::new();
+        feed.push(&*sink, (0..20).map(|n| guild(n % 4)));
+        until("all are in the spool", || feed.lane.outstanding() == 0).await;
+        let trouble = sink.report().trouble.expect("it is said");
+        assert!(trouble.contains("dead letters"), "{trouble}");
+        mended.store(1, Ordering::Relaxed);
+        until("all are delivered", || sink.report().spooled == 0 && sink.report().queued == 0).await;
+        assert_eq!(sink.report().dead, 0);
+        assert_exact(&bot.accepted(), &feed);
+    });
+}
+
+#[test]
 fn a_batch_holds_a_line_for_each_event_and_a_refused_one_is_found() {
     run(async {
         let bot = Lines::default();
