@@ -149,7 +149,7 @@ async fn pythons_consumer_gets_every_event_from_rabbitmq() {
     };
     let mut command = Command::new(python);
     command.args(["-c", FAILING_ONCE]).env("PYTHONPATH", assets("python-amqp")).env("PYTHONDONTWRITEBYTECODE", "1");
-    command.env("AMQP_URL", rabbit.url()).env("AMQP_EXCHANGE", "python");
+    command.env("AMQP_URL", rabbit.url()).env("AMQP_EXCHANGE", "python").stderr(Stdio::null());
     let consumer = Consumer::start(&mut command);
     consumer.says("consuming").await;
     let (guilds, transport) = (deliveries(20, 10), AmqpTransport::new(amqp::config(&rabbit.url(), "python")));

@@ -31,7 +31,7 @@ impl LoneWorker {
         tokio::spawn(async move { while sampled.recv().await.is_some() {} });
         let worker = worker::spawn(Plan {
             agent: "test".to_owned(),
-            seat: Seat { worker: 0, owns: Arc::new(|_| true) },
+            seat: Seat { worker: 0, total, owns: Arc::new(|_| true) },
             shards: (0..total).map(|id| Start { id, session: None, guilds: None }).collect(),
             generation: Arc::new(generation(sandbox, total)),
             stages: StagesConfig::default(),

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use self::files::{Files, LIMITS, Limits, read};
 use super::delivery::Delivery;
+use super::layout::stream_of;
 use crate::gateway::frame;
 use crate::gateway::kind::EventKind;
 use crate::gateway::scan;
@@ -73,13 +74,19 @@ impl Letter {
         }
     }
 
-    /// The event as it is delivered.
-    pub(crate) fn delivery(&self) -> Delivery {
-        let payload = Bytes::copy_from_slice(self.payload.get().as_bytes());
-        let kind = frame::sniff(&payload).map_or(EventKind::OTHER, |header| header.kind);
+    /// The event's type.
+    pub(crate) fn kind(&self) -> EventKind {
+        frame::sniff(self.payload.get().as_bytes()).map_or(EventKind::OTHER, |header| header.kind)
+    }
+
+    /// The event as it is delivered by one of `total` shards.
+    pub(super) fn delivery(&self, total: u32) -> Delivery {
+        let (kind, payload) = (self.kind(), Bytes::copy_from_slice(self.payload.get().as_bytes()));
         let Self { generation, shard, seq, part, received: received_ms, .. } = *self;
         let origin = Rc::new(Origin { generation, shard, session: self.session.as_str().into() });
-        Delivery { origin, seq, part, kind, guild: scan::guild_id(kind, &payload), received_ms, payload }
+        let guild = scan::guild_id(kind, &payload);
+        let stream = stream_of(guild, shard, total);
+        Delivery { origin, stream, seq, part, kind, guild, received_ms, payload }
     }
 }
 
@@ -211,6 +218,7 @@ mod tests {
         let origin = Rc::new(Origin { generation: 1, shard: 4, session: "5e55".into() });
         Delivery {
             origin,
+            stream: 4,
             seq,
             part: 0,
             kind: EventKind::of(b"TYPING_START"),
@@ -234,7 +242,7 @@ mod tests {
         assert_eq!(letters.count(), 3);
         let listed = letters.list(2).expect("it is read");
         assert_eq!(listed.iter().map(|letter| letter.id.as_str()).collect::<Vec<_>>(), ["1/4/5e55/2", "1/4/5e55/3"]);
-        let again = listed[0].delivery();
+        let again = listed[0].delivery(16);
         assert_eq!((again.payload, again.kind), (delivery(2).payload, delivery(2).kind));
         assert_eq!((again.guild.map(|guild| guild.0), again.received_ms), (Some(81), 9));
         assert_eq!(letters.purge().expect("it is removed"), 3);
