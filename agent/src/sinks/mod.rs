@@ -18,6 +18,7 @@ use pilothouse_shared::snapshot::SinkRow;
 use self::dead::{DeadLetters, Letter};
 use self::delivery::Transport;
 use self::disk::Disk;
+use self::former::Former;
 use self::layout::Layout;
 use self::queue::Bounds;
 use self::route::Route;
@@ -32,6 +33,7 @@ pub mod dead;
 pub mod delivery;
 mod disk;
 mod envelope;
+mod former;
 mod http;
 mod layout;
 mod lines;
@@ -47,6 +49,7 @@ mod testing;
 mod tests;
 
 pub use self::adopt::{adopt, adopt_later};
+pub use self::former::FORMER;
 
 /// One worker, as its sinks see it.
 #[derive(Clone)]
@@ -140,6 +143,8 @@ pub struct Common {
     dead: Vec<Arc<DeadLetters>>,
     /// The streams that each sink has now, by sink.
     routes: Arc<HashMap<Tag, Vec<Tag>>>,
+    /// Sinks that are configured no longer.
+    former: Arc<Vec<Former>>,
 }
 
 impl Common {
@@ -161,7 +166,8 @@ impl Common {
         let dead = sinks.iter().map(open).collect::<anyhow::Result<_>>()?;
         let routes = sinks.iter().map(|sink| (Tag::of(sink.name()), Layout::of(sink, total).tags()));
         let routes = Arc::new(routes.collect());
-        Ok(Self { spool, settings, max_unconfirmed: max_unconfirmed as usize, dead, routes })
+        let former = Arc::new(former::find(data_dir, sinks, spool.as_ref())?);
+        Ok(Self { spool, settings, max_unconfirmed: max_unconfirmed as usize, dead, routes, former })
     }
 
     /// The dead letters of each sink, in the order of the configuration.
@@ -174,8 +180,13 @@ impl Common {
         self.spool.as_ref()
     }
 
-    /// Adds what all workers' instances of a sink share to its row.
-    pub fn add_to(&self, row: &mut SinkRow) {
+    /// Adds what all workers' instances of a sink share to its row, and rows for sinks that are configured no longer.
+    pub fn complete(&self, rows: &mut Vec<SinkRow>) {
+        rows.iter_mut().for_each(|row| self.add_to(row));
+        rows.extend(self.former.iter().map(|former| former.row(self.spool())));
+    }
+
+    fn add_to(&self, row: &mut SinkRow) {
         let named = |letters: &&Arc<DeadLetters>| letters.name() == row.name;
         row.letters = self.dead.iter().find(named).map_or(0, |letters| letters.count());
         let Some(spool) = &self.spool else { return };

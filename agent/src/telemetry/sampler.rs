@@ -58,8 +58,7 @@ pub async fn run(
                 None => return,
             },
             _ = tick.tick() => {
-                let mut snapshot = sampler.snapshot(identify.borrow().clone(), store.trouble());
-                snapshot.overview.sinks.iter_mut().for_each(|sink| disk.add_to(sink));
+                let snapshot = sampler.snapshot(identify.borrow().clone(), store.trouble(), &disk);
                 snapshots.send_replace(Arc::new(snapshot));
             }
         }
@@ -121,7 +120,7 @@ impl Sampler {
             .collect()
     }
 
-    fn snapshot(&mut self, identify: IdentifyRow, store_trouble: Option<String>) -> Snapshot {
+    fn snapshot(&mut self, identify: IdentifyRow, store_trouble: Option<String>, disk: &sinks::Common) -> Snapshot {
         let now = Instant::now();
         let totals = self.totals();
         let before = self.totals.front().cloned().unwrap_or_default();
@@ -153,6 +152,7 @@ impl Sampler {
             states,
             findings: Vec::new(),
         };
+        disk.complete(&mut overview.sinks);
         overview.findings = findings::find(&overview, &rows, store_trouble, &self.stalled(now));
         self.totals.push_back(totals);
         if self.totals.len() > RATE_OVER {
