@@ -180,13 +180,13 @@ impl Common {
         self.spool.as_ref()
     }
 
-    /// Adds what all workers' instances of a sink share to its row, and rows for sinks that are configured no longer.
-    pub fn complete(&self, rows: &mut Vec<SinkRow>) {
-        rows.iter_mut().for_each(|row| self.add_to(row));
-        rows.extend(self.former.iter().map(|former| former.row(self.spool())));
+    /// The rows of sinks that are configured no longer, but left something.
+    pub fn former(&self) -> impl Iterator<Item = SinkRow> {
+        self.former.iter().map(|former| former.row(self.spool()))
     }
 
-    fn add_to(&self, row: &mut SinkRow) {
+    /// Adds what all workers' instances of a sink share to its row.
+    pub fn add_to(&self, row: &mut SinkRow) {
         let named = |letters: &&Arc<DeadLetters>| letters.name() == row.name;
         row.letters = self.dead.iter().find(named).map_or(0, |letters| letters.count());
         let Some(spool) = &self.spool else { return };

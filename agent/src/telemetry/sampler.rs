@@ -152,7 +152,8 @@ impl Sampler {
             states,
             findings: Vec::new(),
         };
-        disk.complete(&mut overview.sinks);
+        overview.sinks.iter_mut().for_each(|sink| disk.add_to(sink));
+        overview.sinks.extend(disk.former());
         overview.findings = findings::find(&overview, &rows, store_trouble, &self.stalled(now));
         self.totals.push_back(totals);
         if self.totals.len() > RATE_OVER {
