@@ -116,14 +116,10 @@ pub async fn run_from(
     let token = token::write(&config.data_dir).map_err(Failure::Token)?;
     let tls = control::tls::server(&config.control).map_err(Failure::Certificate)?;
     let spool = open_spool(&config)?;
-    if let Some(spool) = &spool {
-        let moved = sinks::adopt(spool, &config.sinks).await.map_err(|trouble| Failure::Sinks(trouble.into()))?;
-        if moved > 0 {
-            tracing::info!("{moved} spooled events of routes that are gone were moved to those there are");
-        }
-    }
-    let max_unconfirmed = config.gateway.max_unconfirmed;
-    let common = sinks::Common::open(&config.data_dir, &config.sinks, spool, config.spool.clone(), max_unconfirmed);
+    let total = total(&config, &info);
+    let adopted = adopt(&config, spool.as_ref(), total).await;
+    let (settings, max_unconfirmed) = (config.spool.clone(), config.gateway.max_unconfirmed);
+    let common = sinks::Common::open(&config.data_dir, &config.sinks, spool, settings, max_unconfirmed, total);
     let common = common.map_err(Failure::Sinks)?;
     let jobs = store.jobs().to_vec();
     let (heard, commands) = mpsc::channel(chat::WAITING);
@@ -141,6 +137,9 @@ pub async fn run_from(
     let (mut background, mut ended) = (running.background, running.ended);
     if let Some((sources, hangup)) = sources {
         background.push(tokio::spawn(control::reread_at_hangup(Arc::clone(&control), sources, hangup)));
+    }
+    if let Some(spool) = common.spool().filter(|_| !adopted) {
+        background.push(tokio::spawn(adopt_later(config.clone(), spool.clone(), total, running.shards.clone())));
     }
     background.push(tokio::spawn(refresh(config.clone(), running.permits)));
     background.push(tokio::spawn(chat::attend(Arc::clone(&control), config, commands)));
@@ -223,6 +222,29 @@ fn open_spool(config: &Config) -> Result<Option<Spool>, Failure> {
         return Ok(None);
     }
     Ok(Some(Spool::open(&config.data_dir.join("spool"), SpoolLimits::of(&config.spool))?))
+}
+
+/// Moves what was spooled for other URLs or another number of shards to where it belongs now; false: that is still to be
+/// done.
+async fn adopt(config: &Config, spool: Option<&Spool>, total: u32) -> bool {
+    let Some(spool) = spool else { return true };
+    let adopted = sinks::adopt(spool, &config.sinks, total).await;
+    match &adopted {
+        Ok(0) => {}
+        Ok(moved) => tracing::info!("{moved} spooled events were moved to the URLs and shards there are now"),
+        Err(trouble) => tracing::error!(
+            "events spooled for other URLs or another number of shards are delivered later than new ones, as they cannot be moved: {trouble}"
+        ),
+    }
+    adopted.is_ok()
+}
+
+async fn adopt_later(config: Config, spool: Spool, total: u32, shards: Shards) {
+    let resend = |name: String, letters| {
+        let shards = shards.clone();
+        async move { shards.resend(&name, letters).await.is_ok() }
+    };
+    sinks::adopt_later(&spool, &config.sinks, total, resend).await;
 }
 
 fn start(
@@ -309,7 +331,7 @@ fn start_workers(seed: Seed<'_>, total: u32, ending: &mpsc::Sender<()>) -> Resul
         let mine = mine.map(|id| Start { id, session: stored(id), guilds: guilds.remove(&id) });
         let plan = Plan {
             agent: config.name.clone(),
-            seat: Seat { worker: number, owns: Arc::new(move |shard| placement.worker(shard) == number) },
+            seat: Seat { worker: number, total, owns: Arc::new(move |shard| placement.worker(shard) == number) },
             shards: mine.collect(),
             generation: Arc::clone(generation),
             stages: config.stages.clone(),

@@ -49,7 +49,7 @@ pub(crate) fn start(row: Row, port: u16, meter: Meter) -> anyhow::Result<TempDir
     let meter = Mutex::new(Some(meter));
     let plan = Plan {
         agent: "bench".to_owned(),
-        seat: Seat { worker: 0, owns: Arc::new(|_| true) },
+        seat: Seat { worker: 0, total: row.shards, owns: Arc::new(|_| true) },
         shards: (0..row.shards).map(|id| Start { id, session: None, guilds: None }).collect(),
         generation: Arc::new(generation(&row, port)),
         stages: StagesConfig::default(),

@@ -19,7 +19,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use pilothouse_agent::gateway::kind::EventKind;
 use pilothouse_agent::pipeline::Origin;
-use pilothouse_agent::spool::{NewRecord, Spool, SpoolLimits, StreamKey, Tag};
+use pilothouse_agent::spool::{Entry, NewRecord, Spool, SpoolLimits, StreamKey, Tag};
 use tokio::runtime::Runtime;
 
 const PAYLOAD: usize = 1_000;
@@ -122,6 +122,7 @@ async fn append(spool: &Spool, payload: &Bytes, streams: usize, events: usize, m
     for first in (0..events).step_by(BATCH) {
         let records = (first..first + BATCH).map(|seq| NewRecord {
             route: Tag::of("route"),
+            shard: (seq % streams) as u32,
             origin: Origin {
                 generation: 1,
                 shard: (seq % streams) as u32,
@@ -132,7 +133,7 @@ async fn append(spool: &Spool, payload: &Bytes, streams: usize, events: usize, m
             kind,
             received_ms: 0,
             payload: payload.clone(),
-            keep: false,
+            entry: Entry::Fresh,
         });
         under_way.push_back(spool.append(Tag::of("sink"), records.collect()));
         if under_way.len() == AT_ONCE {

@@ -126,6 +126,19 @@ async fn nodes_bot_gets_every_event_over_http() {
     assert_eq!(bot.events("AGAIN"), ["AGAIN a shard=0"]);
 }
 
+/// The consumer for Python with work that fails once for each event, as a bot's own code can.
+const FAILING_ONCE: &str = "
+import consumer
+work, failed = consumer.handle, set()
+def handle(event, properties):
+    if properties.message_id not in failed:
+        failed.add(properties.message_id)
+        raise KeyError('of the bot, not of the event')
+    work(event, properties)
+consumer.handle, consumer.PAUSE = handle, 0
+consumer.main()
+";
+
 #[tokio::test]
 async fn pythons_consumer_gets_every_event_from_rabbitmq() {
     let Some(rabbit) = rabbit().await else { return };
@@ -135,7 +148,8 @@ async fn pythons_consumer_gets_every_event_from_rabbitmq() {
         return eprintln!("SKIPPED: the consumer for Python: pika is not installed: tests/run says how it is");
     };
     let mut command = Command::new(python);
-    command.arg(assets("python-amqp/consumer.py")).env("AMQP_URL", rabbit.url()).env("AMQP_EXCHANGE", "python");
+    command.args(["-c", FAILING_ONCE]).env("PYTHONPATH", assets("python-amqp")).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.env("AMQP_URL", rabbit.url()).env("AMQP_EXCHANGE", "python").stderr(Stdio::null());
     let consumer = Consumer::start(&mut command);
     consumer.says("consuming").await;
     let (guilds, transport) = (deliveries(20, 10), AmqpTransport::new(amqp::config(&rabbit.url(), "python")));

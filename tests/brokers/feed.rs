@@ -34,6 +34,7 @@ fn delivery(origin: &Rc<Origin>, guild: u64, seq: u64, content: &str) -> Deliver
     let payload = format!("{{\"t\":\"MESSAGE_CREATE\",\"s\":{seq},\"op\":0,\"d\":{{{of}\"content\":\"{content}\"}}}}");
     Delivery {
         origin: Rc::clone(origin),
+        stream: SHARD,
         seq,
         part: 0,
         kind: EventKind::of(b"MESSAGE_CREATE"),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use pilothouse_agent::config::Config;
+use pilothouse_agent::config::{Config, HttpConfig, SinkConfig, WhenFull};
 use pilothouse_sandbox::{BotMode, Fault, FaultKind, Sandbox, SandboxConfig, Verdict};
-use pilothouse_tests::{AgentProcess, eventually, full, told};
+use pilothouse_tests::{AgentProcess, Control, eventually, free_address, full, told};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -31,6 +31,24 @@ async fn a_planned_restart_costs_no_identify_and_no_event() {
     let verdict = verdict(&sandbox).await;
     assert!(verdict.clean(), "{verdict:?}");
     assert_eq!(sandbox.status().identifies, u64::from(SHARDS));
+    agent.stop().await.expect("a clean end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_wrong_url_left_in_a_full_spool_goes_to_the_right_one() {
+    let (sandbox, data) = strict().await;
+    let mut right = Config { listen: free_address(), ..config(&sandbox, &data, SHARDS) };
+    right.spool.max_bytes = 512 << 10;
+    right.spool.when_full = WhenFull::Hold;
+    let nobody = HttpConfig::new([format!("http://{}/", free_address())]);
+    let wrong = Config { sinks: vec![SinkConfig::Http(nobody)], ..right.clone() };
+    let control = Control::of(&wrong);
+    let agent = connected(&sandbox, wrong, SHARDS as usize).await;
+    control.sink("http", PATIENCE, |row| row.state.contains("the spool is full")).await;
+    agent.stop().await.expect("a clean end");
+    let agent = connected(&sandbox, right, SHARDS as usize).await;
+    let verdict = verdict(&sandbox).await;
+    assert!(verdict.clean(), "{verdict:?}");
     agent.stop().await.expect("a clean end");
 }
 

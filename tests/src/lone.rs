@@ -33,7 +33,7 @@ impl LoneWorker {
         let (ending, ended) = mpsc::channel(1);
         let plan = Plan {
             agent: "test".to_owned(),
-            seat: Seat { worker: 0, owns: Arc::new(|_| true) },
+            seat: Seat { worker: 0, total, owns: Arc::new(|_| true) },
             shards: (0..total).map(|id| Start { id, session: None, guilds: None }).collect(),
             generation: Arc::new(generation(sandbox, total)),
             stages: StagesConfig::default(),

@@ -46,14 +46,17 @@ impl Control {
     async fn resend(&self, name: &str, letters: Arc<DeadLetters>) -> Result<String, Refused> {
         let busy = |_| Refused::Letters("they are being delivered again just now, try again then".to_owned());
         let _alone = letters.resending.try_lock().map_err(busy)?;
+        let mut count = 0;
         let source = Arc::clone(&letters);
-        let taken = on_disk(move || source.take()).await?;
-        let (count, source) = (taken.len(), Arc::clone(&letters));
-        if self.shards.resend(name, taken).await.is_err() {
-            on_disk(move || source.restore()).await?;
-            return Err(Refused::Unreachable { done: 0, of: count });
+        for number in on_disk(move || source.put_aside()).await? {
+            let source = Arc::clone(&letters);
+            let again = on_disk(move || source.read(number)).await?;
+            let of = again.len();
+            self.shards.resend(name, again).await.map_err(|_| Refused::Unreachable { done: count, of: count + of })?;
+            let source = Arc::clone(&letters);
+            on_disk(move || source.sent(number)).await?;
+            count += of;
         }
-        on_disk(move || source.sent()).await?;
         Ok(format!("{count} dead letters of {name} are delivered again, behind its backlog"))
     }
 

@@ -213,7 +213,7 @@ pub(super) fn letters(sink: &str, count: u64, newest: &[Letter]) -> String {
         _ => format!("{sink} has {count} dead letters; `dead {sink} resend` delivers them again"),
     };
     for letter in newest {
-        let kind = letter.delivery().kind.name();
+        let kind = letter.kind().name();
         text.push_str(&format!("\n{} {kind}: {} {}", letter.id, letter.route, letter.reason));
     }
     text

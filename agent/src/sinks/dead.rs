@@ -1,27 +1,27 @@
-//! The dead letters of a sink: events that the other side refuses for good, in a file that people can read
-//! (`<data>/dead/<sink>.ndjson`, one JSON object a line) and from which they can be sent again.
+//! The dead letters of a sink: events that the other side refuses for good, in files that people can read
+//! (`<data>/dead/<sink>.ndjson`, one JSON object a line, older ones in `<sink>.ndjson.1` and so on) and from which they
+//! can be sent again. None is ever overwritten: when they take too much room, refused events wait in the spool.
 
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use self::files::{Files, LIMITS, Limits, read};
 use super::delivery::Delivery;
-use super::lines;
+use super::layout::stream_of;
 use crate::gateway::frame;
 use crate::gateway::kind::EventKind;
 use crate::gateway::scan;
 use crate::pipeline::Origin;
 use crate::telemetry::clock;
 
-/// A file that grew beyond this is put aside as `.old`; the one put aside before is lost, which is said.
-const LARGEST: u64 = 64 << 20;
+mod files;
 
 /// One event that was refused, and why.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,13 +74,19 @@ impl Letter {
         }
     }
 
-    /// The event as it is delivered.
-    pub(crate) fn delivery(&self) -> Delivery {
-        let payload = Bytes::copy_from_slice(self.payload.get().as_bytes());
-        let kind = frame::sniff(&payload).map_or(EventKind::OTHER, |header| header.kind);
+    /// The event's type.
+    pub(crate) fn kind(&self) -> EventKind {
+        frame::sniff(self.payload.get().as_bytes()).map_or(EventKind::OTHER, |header| header.kind)
+    }
+
+    /// The event as it is delivered by one of `total` shards.
+    pub(super) fn delivery(&self, total: u32) -> Delivery {
+        let (kind, payload) = (self.kind(), Bytes::copy_from_slice(self.payload.get().as_bytes()));
         let Self { generation, shard, seq, part, received: received_ms, .. } = *self;
         let origin = Rc::new(Origin { generation, shard, session: self.session.as_str().into() });
-        Delivery { origin, seq, part, kind, guild: scan::guild_id(kind, &payload), received_ms, payload }
+        let guild = scan::guild_id(kind, &payload);
+        let stream = stream_of(guild, shard, total);
+        Delivery { origin, stream, seq, part, kind, guild, received_ms, payload }
     }
 }
 
@@ -88,8 +94,7 @@ impl Letter {
 #[derive(Debug)]
 pub struct DeadLetters {
     name: String,
-    path: PathBuf,
-    file: Mutex<Option<File>>,
+    files: Mutex<Files>,
     count: AtomicU64,
     /// Held while they are sent again.
     pub(crate) resending: tokio::sync::Mutex<()>,
@@ -101,23 +106,14 @@ impl DeadLetters {
     /// # Errors
     /// A file that is there cannot be read.
     pub fn open(data_dir: &Path, name: &str) -> io::Result<Arc<Self>> {
-        let path = data_dir.join("dead").join(format!("{name}.ndjson"));
-        let (name, count) = (name.to_owned(), AtomicU64::new(0));
-        let letters = Self { name, path, file: Mutex::default(), count, resending: tokio::sync::Mutex::default() };
-        letters.restore()?;
-        Ok(Arc::new(letters))
+        Self::open_with(data_dir, name, LIMITS)
     }
 
-    /// Puts back what was taken: sending again was cut short, and nobody knows how far it came.
-    ///
-    /// # Errors
-    /// The files cannot be read or written.
-    pub fn restore(&self) -> io::Result<()> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        *file = None;
-        self.put_back()?;
-        self.count.store(self.read(&self.path)?.len() as u64, Ordering::Relaxed);
-        Ok(())
+    fn open_with(data_dir: &Path, name: &str, limits: Limits) -> io::Result<Arc<Self>> {
+        let files = Files::find(data_dir.join("dead").join(format!("{name}.ndjson")), limits)?;
+        let count = files.letters().into();
+        let resending = tokio::sync::Mutex::default();
+        Ok(Arc::new(Self { name: name.to_owned(), files: Mutex::new(files), count, resending }))
     }
 
     /// Of which sink.
@@ -130,7 +126,7 @@ impl DeadLetters {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Writes a letter; it survives the end of the process.
+    /// Writes a letter; it survives the end of the process. It fails while there is no room for it.
     pub(super) async fn bury(self: &Arc<Self>, letter: Letter) -> io::Result<()> {
         let this = Arc::clone(self);
         let written = tokio::task::spawn_blocking(move || this.write(&letter)).await;
@@ -140,42 +136,24 @@ impl DeadLetters {
     fn write(&self, letter: &Letter) -> io::Result<()> {
         let mut line = serde_json::to_vec(letter)?;
         line.push(b'\n');
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut open = match file.take() {
-            Some(open) => open,
-            None => lines::open(&self.path)?,
-        };
-        if open.metadata()?.len() > LARGEST {
-            open = self.rotate()?;
-        }
-        let begin = open.metadata()?.len();
-        if let Err(error) = open.write_all(&line) {
-            // Half a line would spoil the next one.
-            let _ = open.set_len(begin);
-            return Err(error);
-        }
-        *file = Some(open);
-        self.count.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn rotate(&self) -> io::Result<File> {
-        let old = self.path.with_extension("ndjson.old");
-        if old.exists() {
-            let lost = self.read(&old)?.len() as u64;
-            tracing::error!("{lost} dead letters in {} are overwritten by newer ones", old.display());
-        }
-        self.count.store(0, Ordering::Relaxed);
-        fs::rename(&self.path, old)?;
-        lines::open(&self.path)
+        self.with_files(|files| files.write(&line))
     }
 
     /// The letters, oldest first, `most` of the newest.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// A file cannot be read.
     pub fn list(&self, most: usize) -> io::Result<Vec<Letter>> {
-        let mut letters = self.read(&self.path)?;
+        let paths = self.with_files(|files| {
+            files.forget_deleted();
+            Ok(files.paths())
+        })?;
+        let mut letters = Vec::new();
+        for path in paths.iter().rev() {
+            if letters.len() < most {
+                letters.splice(..0, read(path)?);
+            }
+        }
         letters.drain(..letters.len().saturating_sub(most));
         Ok(letters)
     }
@@ -183,78 +161,56 @@ impl DeadLetters {
     /// Throws all letters away; how many.
     ///
     /// # Errors
-    /// The file cannot be removed.
+    /// A file cannot be removed.
     pub fn purge(&self) -> io::Result<u64> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        *file = None;
-        absent_is_fine(fs::remove_file(&self.path))?;
-        Ok(self.count.swap(0, Ordering::Relaxed))
+        self.with_files(Files::purge)
     }
 
-    /// Takes all letters out, to be sent again; [`Self::sent`] or, after a crash, the next start ends that.
+    /// Puts all letters that there are aside, to be sent again; the numbers of their files, oldest first. They count until
+    /// each file is [`Self::sent`].
     ///
     /// # Errors
-    /// The file cannot be moved or read.
-    pub fn take(&self) -> io::Result<Vec<Letter>> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        *file = None;
-        self.put_back()?;
-        let taken = self.taken();
-        absent_is_fine(fs::rename(&self.path, &taken))?;
-        let letters = self.read(&taken)?;
-        self.count.store(0, Ordering::Relaxed);
-        Ok(letters)
+    /// The file that is written cannot be moved.
+    pub fn put_aside(&self) -> io::Result<Vec<u64>> {
+        self.with_files(|files| {
+            files.put_aside()?;
+            Ok(files.aside())
+        })
     }
 
-    /// What was taken is safe in the spool.
+    /// The letters of a file that was put aside.
     ///
     /// # Errors
-    /// The file cannot be removed.
-    pub fn sent(&self) -> io::Result<()> {
-        absent_is_fine(fs::remove_file(self.taken()))
+    /// It cannot be read.
+    pub fn read(&self, number: u64) -> io::Result<Vec<Letter>> {
+        let path = self.lock().numbered(number);
+        read(&path)
     }
 
-    fn taken(&self) -> PathBuf {
-        self.path.with_extension("ndjson.resending")
+    /// The letters of that file are safe in the spool.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn sent(&self, number: u64) -> io::Result<()> {
+        self.with_files(|files| files.remove(number))
     }
 
-    fn put_back(&self) -> io::Result<()> {
-        let taken = self.taken();
-        if !taken.exists() {
-            return Ok(());
-        }
-        let mut file = lines::open(&self.path)?;
-        io::copy(&mut File::open(&taken)?, &mut file)?;
-        fs::remove_file(taken)
+    fn lock(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A line that is not a letter, a cut one for example, is passed over and said.
-    fn read(&self, path: &Path) -> io::Result<Vec<Letter>> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut letters = Vec::new();
-        for line in BufReader::new(file).lines() {
-            match serde_json::from_str(&line?) {
-                Ok(letter) => letters.push(letter),
-                Err(error) => tracing::error!("{} holds a line that is no letter: {error}", path.display()),
-            }
-        }
-        Ok(letters)
-    }
-}
-
-fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
+    fn with_files<R>(&self, work: impl FnOnce(&mut Files) -> io::Result<R>) -> io::Result<R> {
+        let mut files = self.lock();
+        let result = work(&mut files);
+        self.count.store(files.letters(), Ordering::Relaxed);
+        result
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn delivery(seq: u64) -> Delivery {
@@ -262,6 +218,7 @@ mod tests {
         let origin = Rc::new(Origin { generation: 1, shard: 4, session: "5e55".into() });
         Delivery {
             origin,
+            stream: 4,
             seq,
             part: 0,
             kind: EventKind::of(b"TYPING_START"),
@@ -285,7 +242,7 @@ mod tests {
         assert_eq!(letters.count(), 3);
         let listed = letters.list(2).expect("it is read");
         assert_eq!(listed.iter().map(|letter| letter.id.as_str()).collect::<Vec<_>>(), ["1/4/5e55/2", "1/4/5e55/3"]);
-        let again = listed[0].delivery();
+        let again = listed[0].delivery(16);
         assert_eq!((again.payload, again.kind), (delivery(2).payload, delivery(2).kind));
         assert_eq!((again.guild.map(|guild| guild.0), again.received_ms), (Some(81), 9));
         assert_eq!(letters.purge().expect("it is removed"), 3);
@@ -297,15 +254,75 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let letters = DeadLetters::open(folder.path(), "http").expect("it opens");
         (1..3).for_each(|seq| letters.write(&letter(seq)).expect("it is written"));
-        assert_eq!(letters.take().expect("it is moved").len(), 2);
+        let aside = letters.put_aside().expect("it is moved");
+        assert_eq!(letters.read(aside[0]).expect("it is read").len(), 2);
         letters.write(&letter(3)).expect("it is written");
         drop(letters);
         let letters = DeadLetters::open(folder.path(), "http").expect("it opens");
         assert_eq!(letters.count(), 3, "killed before the letters were safe");
-        letters.take().expect("it is moved");
-        letters.sent().expect("it is removed");
+        for number in letters.put_aside().expect("it is moved") {
+            letters.write(&letter(4)).expect("it is written");
+            letters.sent(number).expect("it is removed");
+        }
+        assert_eq!(seqs(&letters), [4, 4], "what was refused again meanwhile");
         drop(letters);
-        assert_eq!(DeadLetters::open(folder.path(), "http").expect("it opens").count(), 0);
+        assert_eq!(DeadLetters::open(folder.path(), "http").expect("it opens").count(), 2);
+    }
+
+    fn seqs(letters: &DeadLetters) -> Vec<u64> {
+        letters.list(1_000).expect("they are read").iter().map(|letter| letter.seq).collect()
+    }
+
+    #[test]
+    fn every_file_counts_and_none_is_overwritten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let size = serde_json::to_vec(&letter(1)).expect("it is JSON").len() as u64 + 1;
+        let limits = Limits { file: 3 * size, all: 10 * size };
+        let letters = DeadLetters::open_with(folder.path(), "http", limits).expect("it opens");
+        (0..10).for_each(|seq| letters.write(&letter(seq)).expect("there is room"));
+        let refused = letters.write(&letter(0)).expect_err("there is no room").to_string();
+        assert!(refused.contains("`dead http`"), "{refused}");
+        assert_eq!((letters.count(), seqs(&letters)), (10, (0..10).collect()));
+        assert_eq!(
+            letters.list(4).expect("it is read").iter().map(|letter| letter.seq).collect::<Vec<_>>(),
+            [6, 7, 8, 9]
+        );
+        drop(letters);
+        let letters = DeadLetters::open_with(folder.path(), "http", limits).expect("it opens");
+        assert_eq!((letters.count(), seqs(&letters)), (10, (0..10).collect()));
+        let aside = letters.put_aside().expect("it is moved");
+        assert_eq!(aside.len(), 4);
+        letters.sent(aside[0]).expect("it is removed");
+        letters.write(&letter(10)).expect("there is room again");
+        assert_eq!((letters.count(), seqs(&letters)), (8, (3..11).collect()));
+        assert_eq!(letters.purge().expect("they are removed"), 8);
+        assert_eq!((letters.count(), fs::read_dir(folder.path().join("dead")).expect("it is there").count()), (0, 0));
+    }
+
+    #[test]
+    fn a_file_that_is_deleted_takes_no_more_letters() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let letters = DeadLetters::open(folder.path(), "http").expect("it opens");
+        (1..3).for_each(|seq| letters.write(&letter(seq)).expect("it is written"));
+        fs::remove_dir_all(folder.path().join("dead")).expect("it is there");
+        letters.write(&letter(3)).expect("it is written");
+        assert_eq!((letters.count(), seqs(&letters)), (1, vec![3]));
+        letters.put_aside().expect("it is moved");
+        fs::remove_dir_all(folder.path().join("dead")).expect("it is there");
+        assert_eq!(letters.put_aside().expect("nothing is there"), [0; 0]);
+        assert_eq!(letters.count(), 0);
+    }
+
+    #[test]
+    fn what_an_earlier_version_put_aside_counts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let letters = DeadLetters::open(folder.path(), "http").expect("it opens");
+        letters.write(&letter(1)).expect("it is written");
+        let path = folder.path().join("dead/http.ndjson");
+        fs::rename(&path, path.with_extension("ndjson.old")).expect("it is there");
+        letters.write(&letter(2)).expect("it is written");
+        let letters = DeadLetters::open(folder.path(), "http").expect("it opens");
+        assert_eq!((letters.count(), seqs(&letters)), (2, vec![1, 2]));
     }
 
     #[test]
@@ -313,8 +330,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let letters = DeadLetters::open(folder.path(), "http").expect("it opens");
         letters.write(&letter(1)).expect("it is written");
-        let text = fs::read_to_string(&letters.path).expect("it is read");
-        fs::write(&letters.path, format!("{}\n{text}", &text[..20])).expect("it is written");
-        assert_eq!(letters.list(9).expect("it is read").len(), 1);
+        let path = folder.path().join("dead/http.ndjson");
+        let text = fs::read_to_string(&path).expect("it is read");
+        fs::write(&path, format!("{}\n{text}", &text[..20])).expect("it is written");
+        assert_eq!(seqs(&letters), [1]);
+        assert_eq!(DeadLetters::open(folder.path(), "http").expect("it opens").count(), 1);
     }
 }

@@ -16,6 +16,9 @@ use crate::pipeline::event::EventId;
 pub struct Delivery {
     /// The session it came on.
     pub origin: Rc<Origin>,
+    /// Shard of those there are now with whose events it stays in order: its session's, unless shards were counted
+    /// otherwise when it was received.
+    pub stream: u32,
     /// Its sequence in that session.
     pub seq: u64,
     /// 0 for what Discord sent; the n-th event that the agent made up beside it is n.

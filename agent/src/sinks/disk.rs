@@ -20,9 +20,9 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Of the route `route` of the sink `sink`, by their names.
-    pub(super) fn new(spool: Spool, sink: &str, route: &str) -> Self {
-        Self { spool, sink: Tag::of(sink), route: Tag::of(route) }
+    /// Of the route `route` of the sink `sink`.
+    pub(super) fn new(spool: Spool, sink: Tag, route: Tag) -> Self {
+        Self { spool, sink, route }
     }
 
     /// What an earlier run left, by shard.
@@ -50,16 +50,17 @@ impl Disk {
     }
 
     fn record(&self, spilled: &Spilled) -> NewRecord {
-        let Delivery { origin, seq, part, kind, received_ms, payload, .. } = &spilled.delivery;
+        let Delivery { origin, stream, seq, part, kind, received_ms, payload, .. } = &spilled.delivery;
         NewRecord {
             route: self.route,
+            shard: *stream,
             origin: Origin::clone(origin),
             seq: *seq,
             part: *part,
             kind: *kind,
             received_ms: *received_ms,
             payload: payload.clone(),
-            keep: spilled.is_out(),
+            entry: spilled.entry(),
         }
     }
 
@@ -68,7 +69,7 @@ impl Disk {
         let answer = self.spool.load(self.key(load.shard), load.from, load.count, LOAD_BYTES);
         async move {
             match answer.await {
-                Ok(found) => (load, Ok((deliveries(found.records), found.next))),
+                Ok(found) => (load, Ok((deliveries(load.shard, found.records), found.next))),
                 Err(trouble) => (load, Err(trouble.to_string())),
             }
         }
@@ -85,14 +86,14 @@ impl Disk {
 }
 
 /// Records of one session share their origin.
-fn deliveries(records: Vec<Record>) -> Vec<(u64, Delivery)> {
+fn deliveries(stream: u32, records: Vec<Record>) -> Vec<(u64, Delivery)> {
     let mut last: Option<Rc<Origin>> = None;
     let delivery = |record: Record| {
         let Record { index, origin, seq, part, kind, received_ms, payload } = record;
         let origin = last.take().filter(|last| **last == origin).unwrap_or_else(|| Rc::new(origin));
         last = Some(Rc::clone(&origin));
         let guild = scan::guild_id(kind, &payload);
-        (index, Delivery { origin, seq, part, kind, guild, received_ms, payload })
+        (index, Delivery { origin, stream, seq, part, kind, guild, received_ms, payload })
     };
     records.into_iter().map(delivery).collect()
 }

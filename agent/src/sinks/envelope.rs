@@ -65,6 +65,7 @@ mod tests {
     fn delivery(payload: &'static str) -> Delivery {
         Delivery {
             origin: Rc::new(Origin { generation: 1, shard: 7, session: "s".into() }),
+            stream: 7,
             seq: 1,
             part: 0,
             kind: crate::gateway::frame::sniff(payload.as_bytes()).expect("a payload").kind,

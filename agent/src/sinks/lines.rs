@@ -1,8 +1,8 @@
 //! Files to which whole lines are appended.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 /// Opens the file at `path` for a new line, in a folder that is made where it is missing. A last line that was cut, by
@@ -25,6 +25,12 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
         }
     }
     Ok(file)
+}
+
+/// Whether `path` is still this file's: one that was deleted would take lines that nobody ever sees.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |found: Metadata| (found.dev(), found.ino());
+    fs::metadata(path).map(identity).ok().is_some_and(|there| file.metadata().is_ok_and(|own| identity(own) == there))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! `delivery` is all that a kind of sink has to do. `route` does the rest for every kind: `queue` (pure) keeps the order,
 //! `disk` is its way to the spool, `dead` is where refused events go.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,10 +18,12 @@ use pilothouse_shared::snapshot::SinkRow;
 use self::dead::{DeadLetters, Letter};
 use self::delivery::Transport;
 use self::disk::Disk;
+use self::former::Former;
+use self::layout::Layout;
 use self::queue::Bounds;
 use self::route::Route;
 use self::routed::Routed;
-use crate::config::{RouteBy, SinkConfig, SpoolConfig};
+use crate::config::{SinkConfig, SpoolConfig};
 use crate::pipeline::Event;
 use crate::spool::{Class, Spool, Tag};
 
@@ -31,7 +34,9 @@ pub mod dead;
 pub mod delivery;
 mod disk;
 mod envelope;
+mod former;
 mod http;
+mod layout;
 mod lines;
 mod link;
 pub mod nats;
@@ -44,14 +49,17 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use self::adopt::adopt;
+pub use self::adopt::{adopt, adopt_later};
+pub use self::former::FORMER;
 
 /// One worker, as its sinks see it.
 #[derive(Clone)]
 pub struct Seat {
     /// Number of the worker.
     pub worker: u16,
-    /// Whether the backlog of a shard is this worker's to deliver; of every shard there ever was, exactly one worker's.
+    /// Shards there are, of all workers.
+    pub total: u32,
+    /// Whether the backlog of a shard is this worker's to deliver; of every shard there is, exactly one worker's.
     pub owns: Arc<dyn Fn(u32) -> bool + Send + Sync>,
 }
 
@@ -134,10 +142,14 @@ pub struct Common {
     max_unconfirmed: usize,
     /// Of each sink, in the order of the configuration.
     dead: Vec<Arc<DeadLetters>>,
+    /// The streams that each sink has now, by sink.
+    routes: Arc<HashMap<Tag, Vec<Tag>>>,
+    /// Sinks that are configured no longer.
+    former: Arc<Vec<Former>>,
 }
 
 impl Common {
-    /// Opens the dead letters of `sinks` in the data folder.
+    /// Opens the dead letters of `sinks` in the data folder; they are in front of `total` shards.
     ///
     /// # Errors
     /// They cannot be read.
@@ -147,12 +159,16 @@ impl Common {
         spool: Option<Spool>,
         settings: SpoolConfig,
         max_unconfirmed: u32,
+        total: u32,
     ) -> anyhow::Result<Self> {
         let open = |sink: &SinkConfig| {
             DeadLetters::open(data_dir, sink.name()).with_context(|| format!("the dead letters of {}", sink.name()))
         };
         let dead = sinks.iter().map(open).collect::<anyhow::Result<_>>()?;
-        Ok(Self { spool, settings, max_unconfirmed: max_unconfirmed as usize, dead })
+        let routes = sinks.iter().map(|sink| (Tag::of(sink.name()), Layout::of(sink, total).tags()));
+        let routes = Arc::new(routes.collect());
+        let former = Arc::new(former::find(data_dir, sinks, spool.as_ref())?);
+        Ok(Self { spool, settings, max_unconfirmed: max_unconfirmed as usize, dead, routes, former })
     }
 
     /// The dead letters of each sink, in the order of the configuration.
@@ -165,12 +181,22 @@ impl Common {
         self.spool.as_ref()
     }
 
+    /// The rows of sinks that are configured no longer, but left something.
+    pub fn former(&self) -> impl Iterator<Item = SinkRow> {
+        self.former.iter().map(|former| former.row(self.spool()))
+    }
+
     /// Adds what all workers' instances of a sink share to its row.
     pub fn add_to(&self, row: &mut SinkRow) {
         let named = |letters: &&Arc<DeadLetters>| letters.name() == row.name;
         row.letters = self.dead.iter().find(named).map_or(0, |letters| letters.count());
         let Some(spool) = &self.spool else { return };
-        let status = spool.status(Tag::of(&row.name));
+        let tag = Tag::of(&row.name);
+        if let Some(routes) = self.routes.get(&tag) {
+            let strays = adopt::strays(spool, tag, routes);
+            row.spooled += strays.iter().map(|stray| stray.tail - stray.head).sum::<u64>();
+        }
+        let status = spool.status(tag);
         row.spool_bytes = status.bytes;
         row.expired = status.expired;
         row.unreadable = status.unreadable;
@@ -199,16 +225,16 @@ pub fn factory(configs: Vec<SinkConfig>, common: Common) -> SinkFactory {
 }
 
 fn start(config: &SinkConfig, common: &Common, dead: &Arc<DeadLetters>, seat: &Seat) -> anyhow::Result<Box<dyn Sink>> {
-    let starter = Starter { name: config.name(), kind: config.kind(), common, dead, seat };
+    let layout = Layout::of(config, seat.total);
+    let starter = Starter { name: config.name(), kind: config.kind(), layout, common, dead, seat };
     Ok(match config {
         SinkConfig::Http(http) => {
             let transports = http::transports(http).map_err(anyhow::Error::msg)?;
-            let (names, route_by) = adopt::routes(config);
-            starter.start(route_by, http.concurrency, names.into_iter().zip(transports))
+            starter.start(http.concurrency, transports)
         }
-        SinkConfig::Amqp(amqp) => starter.start_single(amqp.concurrency, amqp::AmqpTransport::new(amqp.clone())),
-        SinkConfig::Nats(nats) => starter.start_single(nats.concurrency, nats::NatsTransport::new(nats.clone())),
-        SinkConfig::Ndjson(ndjson) => starter.start_single(1, ndjson::NdjsonTransport::new(ndjson)),
+        SinkConfig::Amqp(amqp) => starter.start(amqp.concurrency, [amqp::AmqpTransport::new(amqp.clone())]),
+        SinkConfig::Nats(nats) => starter.start(nats.concurrency, [nats::NatsTransport::new(nats.clone())]),
+        SinkConfig::Ndjson(ndjson) => starter.start(1, [ndjson::NdjsonTransport::new(ndjson)]),
     })
 }
 
@@ -216,29 +242,22 @@ fn start(config: &SinkConfig, common: &Common, dead: &Arc<DeadLetters>, seat: &S
 struct Starter<'a> {
     name: &'a str,
     kind: &'static str,
+    layout: Layout<'a>,
     common: &'a Common,
     dead: &'a Arc<DeadLetters>,
     seat: &'a Seat,
 }
 
 impl Starter<'_> {
-    /// Over transports by the names of their routes.
-    fn start<'a, T: Transport>(
-        &self,
-        route_by: RouteBy,
-        attempts: u32,
-        transports: impl Iterator<Item = (&'a str, T)>,
-    ) -> Box<dyn Sink> {
-        let Self { name, kind, common, dead, seat } = *self;
-        let route = |(route, transport): (&str, T)| {
+    /// Over the transports of its routes.
+    fn start<T: Transport>(&self, attempts: u32, transports: impl IntoIterator<Item = T>) -> Box<dyn Sink> {
+        let Self { name, kind, ref layout, common, dead, seat } = *self;
+        let route = |(transport, tag): (T, Tag)| {
             let bounds = common.bounds(attempts, transport.largest_batch());
-            let disk = common.spool.clone().map(|spool| Disk::new(spool, name, route));
+            let disk = common.spool.clone().map(|spool| Disk::new(spool, Tag::of(name), tag));
             Route::new(transport, bounds, common.settings.drain_rate, disk, Arc::clone(dead), &*seat.owns)
         };
-        Box::new(Routed::start(name, kind, route_by, transports.map(route).collect(), seat.clone()))
-    }
-
-    fn start_single<T: Transport>(&self, attempts: u32, transport: T) -> Box<dyn Sink> {
-        self.start(RouteBy::Shard, attempts, [("", transport)].into_iter())
+        let routes = transports.into_iter().zip(layout.tags()).map(route).collect();
+        Box::new(Routed::start(name, kind, layout.route_by, routes, seat.clone()))
     }
 }

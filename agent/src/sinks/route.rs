@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::pending;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ use crate::pipeline::{Event, Lane};
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 /// Between two looks for events that wait too long.
 const TICK: Duration = Duration::from_millis(50);
-/// Between two attempts at the spool or the dead letters, when the disk is in trouble.
+/// Between two attempts at the spool, when the disk is in trouble.
 const DISK_RETRY: Duration = Duration::from_millis(250);
 /// Between two lines in the log about the same route.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
@@ -250,7 +251,14 @@ impl<T: Transport> Route<T> {
             let pause = match self.transport.deliver(deliveries).await {
                 Outcome::Accepted => return self.delivered.set(self.delivered.get() + deliveries.len() as u64),
                 Outcome::Refused(reason) => match deliveries {
-                    [delivery] => return self.bury(delivery, reason, troubled).await,
+                    [delivery] => match self.bury(delivery, reason).await {
+                        Ok(()) => return,
+                        Err(error) => {
+                            let reason = format!("refused an event, and the dead letters cannot take it: {error}");
+                            self.failed(reason, troubled);
+                            backoff.next(&mut fastrand::Rng::new())
+                        }
+                    },
                     several => return self.deliver_each(several, troubled).await,
                 },
                 Outcome::Failed { reason, pause } => {
@@ -269,16 +277,14 @@ impl<T: Transport> Route<T> {
         }
     }
 
-    /// An event that is refused for good goes to the dead letters; until they have it, it is not done with.
-    async fn bury(&self, delivery: &Delivery, reason: String, troubled: &mut bool) {
-        let route = self.transport.shown();
-        tracing::warn!(id = %delivery.id(), kind = delivery.kind.name(), route, "an event was refused: {reason}");
-        let letter = Letter::new(delivery, route, reason);
-        while let Err(error) = self.dead_letters.bury(letter.clone()).await {
-            self.failed(format!("refused an event, and the dead letters cannot be written: {error}"), troubled);
-            sleep(DISK_RETRY).await;
-        }
+    /// An event that is refused for good goes to the dead letters; while they do not take it, it is not done with.
+    async fn bury(&self, delivery: &Delivery, reason: String) -> io::Result<()> {
+        let letter = Letter::new(delivery, self.transport.shown(), reason);
+        self.dead_letters.bury(letter.clone()).await?;
+        let Letter { id, route, reason, .. } = letter;
+        tracing::warn!(id, kind = delivery.kind.name(), route, "an event was refused: {reason}");
         self.dead.set(self.dead.get() + 1);
+        Ok(())
     }
 
     fn failed(&self, reason: String, troubled: &mut bool) {

@@ -4,12 +4,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
-use pilothouse_shared::ids::GuildId;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::dead::Letter;
 use super::delivery::{Delivery, Transport};
+use super::layout::route_of;
 use super::route::Route;
 use super::{Seat, Sink, SinkOrder, SinkReport};
 use crate::config::{RouteBy, SpoolConfig};
@@ -39,17 +39,8 @@ impl<T: Transport> Routed<T> {
     }
 
     fn route(&self, delivery: &Delivery) -> &Route<T> {
-        &self.routes[route_of(self.route_by, delivery.guild, delivery.origin.shard, self.routes.len())]
+        &self.routes[route_of(self.route_by, delivery.guild, delivery.stream, self.routes.len())]
     }
-}
-
-/// The route of an event among `routes`: a guild always takes the same one.
-pub(super) fn route_of(route_by: RouteBy, guild: Option<GuildId>, shard: u32, routes: usize) -> usize {
-    let number = match (route_by, guild) {
-        (RouteBy::Guild, Some(guild)) => guild.0 >> 22,
-        _ => u64::from(shard),
-    };
-    usize::try_from(number % routes as u64).expect("a remainder of a usize")
 }
 
 impl<T: Transport> Sink for Routed<T> {
@@ -96,10 +87,10 @@ impl<T: Transport> Sink for Routed<T> {
     }
 
     fn resend(&self, letters: &[Letter]) -> LocalBoxFuture<'static, ()> {
-        let mine: Vec<&Letter> = letters.iter().filter(|letter| (self.seat.owns)(letter.shard)).collect();
+        let mine = letters.iter().map(|letter| letter.delivery(self.seat.total));
+        let mine = mine.filter(|delivery| (self.seat.owns)(delivery.stream));
         let lane = Lane::new(0, 0, "dead letters", 0, Progress::new());
-        for (letter, seq) in mine.into_iter().zip(1..) {
-            let delivery = letter.delivery();
+        for (delivery, seq) in mine.zip(1..) {
             lane.open(seq, Instant::now(), 1);
             self.route(&delivery).push_again(delivery, &lane, seq);
         }
@@ -114,6 +105,7 @@ impl<T: Transport> Sink for Routed<T> {
 fn delivery(event: &Event) -> Delivery {
     Delivery {
         origin: Rc::clone(&event.lane.origin),
+        stream: event.lane.origin.shard,
         seq: event.seq,
         part: event.part,
         kind: event.kind,

@@ -14,10 +14,12 @@ use super::{Common, Seat, Sink, factory};
 use crate::config::{SinkConfig, SpoolConfig, WhenFull};
 use crate::gateway::kind::EventKind;
 use crate::pipeline::{Event, Lane, Progress};
-use crate::spool::{self, Spool, SpoolLimits};
+use crate::spool::{self, Spool, SpoolLimits, Tag};
 
 /// Shard of every event.
 pub(super) const SHARD: u32 = 5;
+/// Shards there are.
+pub(super) const TOTAL: u32 = 16;
 
 /// Unconfirmed events at which a socket would be held.
 const MAX_UNCONFIRMED: u32 = 256;
@@ -32,18 +34,23 @@ pub(super) struct TestSink {
 impl TestSink {
     /// Without a spool. The error is what people would read.
     pub(super) fn start(config: SinkConfig) -> Result<Self, String> {
-        Self::start_in(Rc::new(tempfile::tempdir().expect("a folder")), config, None, SpoolConfig::default())
+        Self::start_in(Rc::new(tempfile::tempdir().expect("a folder")), config, None, SpoolConfig::default(), TOTAL)
     }
 
     /// With the spool of `folder`, as an agent that is started there.
     pub(super) fn with_spool(folder: &Rc<TempDir>, config: SinkConfig, settings: SpoolConfig) -> Self {
+        Self::of_total(folder, config, settings, TOTAL)
+    }
+
+    /// The same, in front of `total` shards.
+    pub(super) fn of_total(folder: &Rc<TempDir>, config: SinkConfig, settings: SpoolConfig, total: u32) -> Self {
         let when_full = match settings.when_full {
             WhenFull::DropClass => spool::WhenFull::DropClass,
             WhenFull::Hold => spool::WhenFull::Hold,
         };
         let limits = SpoolLimits { max_bytes: settings.max_bytes, when_full, ..SpoolLimits::default() };
         let spool = Spool::open(&folder.path().join("spool"), limits).expect("it opens");
-        Self::start_in(Rc::clone(folder), config, Some(spool), settings).expect("it starts")
+        Self::start_in(Rc::clone(folder), config, Some(spool), settings, total).expect("it starts")
     }
 
     fn start_in(
@@ -51,18 +58,19 @@ impl TestSink {
         config: SinkConfig,
         spool: Option<Spool>,
         settings: SpoolConfig,
+        total: u32,
     ) -> Result<Self, String> {
         let configs = vec![config];
-        let common = Common::open(folder.path(), &configs, spool, settings, MAX_UNCONFIRMED).expect("it opens");
-        let seat = Seat { worker: 0, owns: Arc::new(|_| true) };
+        let common = Common::open(folder.path(), &configs, spool, settings, MAX_UNCONFIRMED, total).expect("it opens");
+        let seat = Seat { worker: 0, total, owns: Arc::new(|_| true) };
         let mut sinks = factory(configs, common.clone())(&seat).map_err(|error| format!("{error:#}"))?;
         Ok(Self { sink: sinks.remove(0), common, _folder: folder })
     }
 
     /// What an agent does with the spool of `folder` before it starts its sinks.
-    pub(super) async fn adopt(folder: &TempDir, config: &SinkConfig) -> u64 {
+    pub(super) async fn adopt(folder: &TempDir, config: &SinkConfig, total: u32) -> u64 {
         let spool = Spool::open(&folder.path().join("spool"), SpoolLimits::default()).expect("it opens");
-        super::adopt(&spool, std::slice::from_ref(config)).await.expect("it can be written")
+        super::adopt(&spool, std::slice::from_ref(config), total).await.expect("it can be written")
     }
 
     /// Ends it as the end of its worker would, and frees its files.
@@ -70,6 +78,11 @@ impl TestSink {
         drop(self);
         // Its tasks end when they are next looked at.
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    /// Events that its spool has on disk.
+    pub(super) fn on_disk(&self) -> u64 {
+        self.common.spool().map_or(0, |spool| spool.status(Tag::of(&self.report().name)).events)
     }
 
     /// Its dead letters.
@@ -80,9 +93,10 @@ impl TestSink {
     /// Lets its letters be delivered again.
     pub(super) async fn resend(&self) {
         let letters = &self.common.dead_letters()[0];
-        let taken = letters.take().expect("they are taken");
-        self.sink.resend(&taken).await;
-        letters.sent().expect("they are gone");
+        for number in letters.put_aside().expect("they are there") {
+            self.sink.resend(&letters.read(number).expect("they are read")).await;
+            letters.sent(number).expect("they are gone");
+        }
     }
 }
 

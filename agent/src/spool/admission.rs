@@ -79,7 +79,7 @@ pub(super) enum Verdict {
     Wait,
 }
 
-/// Decides on an event of `size` bytes for a sink whose spool holds `used` of `max` bytes. What was in flight (`keep`)
+/// Decides on an event of `size` bytes for a sink whose spool holds `used` of `max` bytes. What is not fresh (`keep`)
 /// is never dropped. One that is larger than the whole spool is stored alone.
 pub(super) fn admit(policy: WhenFull, max: u64, used: u64, size: u64, kind: EventKind, keep: bool) -> Verdict {
     let from = |percent: u64| used >= max / 100 * percent;

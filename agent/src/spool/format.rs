@@ -8,8 +8,10 @@ use crate::gateway::frame;
 use crate::gateway::kind::EventKind;
 use crate::pipeline::Origin;
 
-/// First byte of every value that this version writes.
+/// First byte of every value.
 const VERSION: u8 = 1;
+/// First byte of a record whose session is of another shard than its stream, which it names.
+const MOVED: u8 = 2;
 
 const STREAM: u8 = b's';
 const RECORD: u8 = b'r';
@@ -60,37 +62,44 @@ pub(super) fn record_key(key: &StreamKey, index: u64) -> [u8; RECORD_KEY] {
 
 /// Bytes that a record is counted with: its key, its head and its payload.
 pub(super) fn record_size(record: &NewRecord) -> u64 {
-    (RECORD_KEY + RECORD_HEAD + record.origin.session.len() + record.payload.len()) as u64
+    let shard = if record.shard == record.origin.shard { 0 } else { size_of::<u32>() };
+    (RECORD_KEY + RECORD_HEAD + shard + record.origin.session.len() + record.payload.len()) as u64
 }
 
 /// Replaces what is in `out` by the record; `before` are the bytes of all records that its stream ever had before it.
 pub(super) fn write_record(out: &mut Vec<u8>, record: &NewRecord, before: u64) {
-    let NewRecord { origin, seq, part, received_ms, payload, .. } = record;
+    let NewRecord { shard, origin, seq, part, received_ms, payload, .. } = record;
+    let is_moved = *shard != origin.shard;
     let session = u32::try_from(origin.session.len()).expect("a session id is a part of a READY, which has less");
     out.clear();
-    out.push(VERSION);
+    out.push(if is_moved { MOVED } else { VERSION });
     out.extend_from_slice(&before.to_le_bytes());
     out.extend_from_slice(&origin.generation.to_le_bytes());
     out.extend_from_slice(&seq.to_le_bytes());
     out.extend_from_slice(&part.to_le_bytes());
     out.extend_from_slice(&received_ms.to_le_bytes());
     out.extend_from_slice(&session.to_le_bytes());
+    if is_moved {
+        out.extend_from_slice(&origin.shard.to_le_bytes());
+    }
     out.extend_from_slice(origin.session.as_bytes());
     out.extend_from_slice(payload);
 }
 
-/// Reads a record of `shard`, whose payload shares `value`.
+/// Reads a record of the stream of `shard`, whose payload shares `value`.
 pub(super) fn read_record(shard: u32, index: u64, value: &Bytes) -> Result<Record, Undecodable> {
-    let mut fields = versioned(value)?;
+    let (version, mut fields) = versioned(value, MOVED)?;
     let _before: [u8; 8] = fields.take()?;
     let generation = u32::from_le_bytes(fields.take()?);
     let seq = u64::from_le_bytes(fields.take()?);
     let part = u32::from_le_bytes(fields.take()?);
     let received_ms = u64::from_le_bytes(fields.take()?);
     let length = u32::from_le_bytes(fields.take()?) as usize;
+    let shard = if version == MOVED { u32::from_le_bytes(fields.take()?) } else { shard };
+    let payload = value.len() - fields.0.len() + length;
     let session = fields.0.get(..length).ok_or(Undecodable::Damaged)?;
     let session = str::from_utf8(session).map_err(|_| Undecodable::Damaged)?.into();
-    let payload = value.slice(RECORD_HEAD + length..);
+    let payload = value.slice(payload..);
     let kind = frame::sniff(&payload).map_or(EventKind::OTHER, |header| header.kind);
     let origin = Origin { generation, shard, session };
     Ok(Record { index, origin, seq, part, kind, received_ms, payload })
@@ -98,7 +107,7 @@ pub(super) fn read_record(shard: u32, index: u64, value: &Bytes) -> Result<Recor
 
 /// Bytes of all records that the stream ever had before this one.
 pub(super) fn read_before(value: &[u8]) -> Result<u64, Undecodable> {
-    Ok(u64::from_le_bytes(versioned(value)?.take()?))
+    Ok(u64::from_le_bytes(versioned(value, MOVED)?.1.take()?))
 }
 
 /// A stream's row.
@@ -114,7 +123,7 @@ pub(super) fn write_stream(stream: &Stream) -> Vec<u8> {
 
 /// Reads a stream's row.
 pub(super) fn read_stream(value: &[u8]) -> Result<Stream, Undecodable> {
-    let mut fields = versioned(value)?;
+    let (_, mut fields) = versioned(value, VERSION)?;
     let [head, tail, head_bytes, tail_bytes, session, seq] = {
         let mut numbers = [0; 6];
         for number in &mut numbers {
@@ -127,11 +136,11 @@ pub(super) fn read_stream(value: &[u8]) -> Result<Stream, Undecodable> {
     if head <= tail && head_bytes <= tail_bytes { Ok(stream) } else { Err(Undecodable::Damaged) }
 }
 
-/// What follows the version.
-fn versioned(value: &[u8]) -> Result<Fields<'_>, Undecodable> {
+/// The version, at most `newest`, and what follows it.
+fn versioned(value: &[u8], newest: u8) -> Result<(u8, Fields<'_>), Undecodable> {
     match value.split_first() {
-        Some((&VERSION, rest)) => Ok(Fields(rest)),
-        Some((&version, _)) if version > VERSION => Err(Undecodable::Newer(version)),
+        Some((&version, _)) if version > newest => Err(Undecodable::Newer(version)),
+        Some((&version, rest)) if version >= VERSION => Ok((version, Fields(rest))),
         _ => Err(Undecodable::Damaged),
     }
 }
@@ -152,21 +161,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::spool::Entry;
 
     /// Written by version 1. Later versions must read them, so they are never to be changed.
     const GOLDEN_RECORD: &[u8] = b"\x01\x10\x27\0\0\0\0\0\0\x03\0\0\0\x2a\0\0\0\0\0\0\0\x01\0\0\0\0\x6c\x50\xc4\xa0\x01\0\0\x04\0\0\0abcd{\"t\":\"MESSAGE_CREATE\",\"s\":42,\"op\":0,\"d\":{}}";
     const GOLDEN_STREAM: &[u8] = b"\x01\x05\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x40\0\0\0\0\0\0\0\x80\0\0\0\0\0\0\0\x25\x23\x22\x84\xe4\x9c\xf2\xcb\x2a\0\0\0\0\0\0\0\x01\0\0\0";
 
+    /// The same, moved to another shard's stream.
+    const GOLDEN_MOVED: &[u8] = b"\x02\x10\x27\0\0\0\0\0\0\x03\0\0\0\x2a\0\0\0\0\0\0\0\x01\0\0\0\0\x6c\x50\xc4\xa0\x01\0\0\x04\0\0\0\x07\0\0\0abcd{\"t\":\"MESSAGE_CREATE\",\"s\":42,\"op\":0,\"d\":{}}";
+
     fn record() -> NewRecord {
         NewRecord {
             route: Tag(2),
+            shard: 7,
             origin: Origin { generation: 3, shard: 7, session: "abcd".into() },
             seq: 42,
             part: 1,
             kind: EventKind::of(b"MESSAGE_CREATE"),
             received_ms: 1_790_000_000_000,
             payload: Bytes::from_static(br#"{"t":"MESSAGE_CREATE","s":42,"op":0,"d":{}}"#),
-            keep: false,
+            entry: Entry::Fresh,
         }
     }
 
@@ -187,6 +201,21 @@ mod tests {
         assert_eq!(out, GOLDEN_RECORD);
         assert_eq!(out.len() + RECORD_KEY, usize::try_from(record_size(&record())).unwrap());
         assert_eq!(write_stream(&read_stream(GOLDEN_STREAM).unwrap()), GOLDEN_STREAM);
+    }
+
+    #[test]
+    fn a_record_in_another_shards_stream_keeps_its_own() {
+        let (moved, mut out) = (NewRecord { shard: 3, ..record() }, Vec::new());
+        write_record(&mut out, &moved, 10_000);
+        assert_eq!(out, GOLDEN_MOVED);
+        assert_eq!(out.len() + RECORD_KEY, usize::try_from(record_size(&moved)).unwrap());
+        let read = read_record(3, 5, &Bytes::from_static(GOLDEN_MOVED)).unwrap();
+        assert_eq!((read.origin.shard, &read), (7, &Record::of(&moved, 5)));
+        assert_eq!(read_before(GOLDEN_MOVED), Ok(10_000));
+        for length in 0..RECORD_HEAD + 8 {
+            let cut = Bytes::from_static(&GOLDEN_MOVED[..length]);
+            assert_eq!(read_record(3, 5, &cut), Err(Undecodable::Damaged), "{length}");
+        }
     }
 
     #[test]
@@ -215,7 +244,7 @@ mod tests {
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..90), versioned in any::<bool>()) {
             let mut bytes = bytes;
             if versioned && let Some(first) = bytes.first_mut() {
-                *first = VERSION;
+                *first = if *first % 2 == 0 { VERSION } else { MOVED };
             }
             let _ = read_stream(&bytes);
             let _ = read_stream_key(&bytes);
@@ -224,9 +253,9 @@ mod tests {
         }
 
         #[test]
-        fn records_come_back(session in ".{0,40}", payload in prop::collection::vec(any::<u8>(), 0..90), seq in any::<u64>()) {
-            let origin = Origin { generation: 1, shard: 2, session: session.into() };
-            let record = NewRecord { origin, seq, payload: payload.into(), ..record() };
+        fn records_come_back(session in ".{0,40}", payload in prop::collection::vec(any::<u8>(), 0..90), seq in any::<u64>(), shard in 1_u32..4) {
+            let origin = Origin { generation: 1, shard, session: session.into() };
+            let record = NewRecord { shard: 2, origin, seq, payload: payload.into(), ..record() };
             let mut out = Vec::new();
             write_record(&mut out, &record, seq);
             let read = read_record(2, 9, &out.into()).unwrap();

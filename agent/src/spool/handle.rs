@@ -103,6 +103,11 @@ impl Spool {
         self.0.set_aside.as_deref()
     }
 
+    /// The sinks that hold something, in order.
+    pub fn sinks(&self) -> Vec<Tag> {
+        self.0.shared.ledger().sinks()
+    }
+
     /// The streams of a sink that hold something, in order of route and shard.
     pub fn streams(&self, sink: Tag) -> Vec<StreamState> {
         self.0.shared.ledger().states(sink)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::admission::{Class, Verdict, admit};
 use super::format::record_size;
-use super::{Mark, NewRecord, Placed, SpoolLimits, StreamKey, StreamState, Tag};
+use super::{Entry, Mark, NewRecord, Placed, SpoolLimits, StreamKey, StreamState, Tag};
 
 /// What a stream holds: records `head..tail`. Both only grow, also while it is empty and over restarts.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -31,7 +31,9 @@ impl Stream {
         let index = self.tail;
         self.tail += 1;
         self.tail_bytes += size;
-        self.mark.advance(Mark::of(record));
+        if record.entry.is_in_turn() {
+            self.mark.advance(Mark::of(record));
+        }
         index
     }
 
@@ -94,6 +96,14 @@ impl Ledger {
         for (sink, class) in staged.dropped {
             self.account_mut(sink).dropped[class as usize] += 1;
         }
+    }
+
+    /// The sinks that hold something, in order.
+    pub(super) fn sinks(&self) -> Vec<Tag> {
+        let filled = self.accounts.iter().filter(|(_, account)| account.events > 0);
+        let mut sinks: Vec<Tag> = filled.map(|(sink, _)| *sink).collect();
+        sinks.sort_unstable();
+        sinks
     }
 
     /// Bytes of everything.
@@ -167,7 +177,7 @@ impl Staged {
                 Placed::Dropped
             }
             None => {
-                let key = StreamKey { sink, route: record.route, shard: record.origin.shard };
+                let key = StreamKey { sink, route: record.route, shard: record.shard };
                 let stream = self.stream_mut(ledger, key);
                 let before = stream.tail_bytes;
                 let index = stream.append(record, record_size(record));
@@ -199,7 +209,11 @@ fn judge(limits: &SpoolLimits, used: u64, records: &[NewRecord]) -> Result<(Vec<
     let mut verdicts = Vec::with_capacity(records.len());
     for record in records {
         let size = record_size(record);
-        match admit(limits.when_full, limits.max_bytes, after, size, record.kind, record.keep) {
+        let verdict = match record.entry {
+            Entry::Moved => Verdict::Store,
+            entry => admit(limits.when_full, limits.max_bytes, after, size, record.kind, entry != Entry::Fresh),
+        };
+        match verdict {
             Verdict::Store => {
                 after += size;
                 verdicts.push(None);

@@ -38,7 +38,8 @@ impl Tag {
 }
 
 /// A stream: the spooled events of one shard for one route of one sink, in order. Its records have indices that grow by
-/// one for ever, also while it is empty and over restarts.
+/// one for ever, also while it is empty and over restarts. Routes and shards are those of one way to share events out: a
+/// sink that shares them out otherwise has other streams.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct StreamKey {
     /// The sink.
@@ -62,8 +63,8 @@ pub struct StreamState {
     pub bytes: u64,
 }
 
-/// The last event that was ever appended to a stream: what a session replays up to it is in the spool, or was, provided
-/// that no event was appended before an earlier one of its session.
+/// The last event of a session that was ever appended to a stream: what the session replays up to it is in the spool, or
+/// was, provided that no event was appended before an earlier one of its session.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Mark {
     session: Tag,
@@ -93,11 +94,33 @@ impl Mark {
     }
 }
 
-/// An event to be appended to the stream of its sink, its route and its origin's shard.
+/// How an event comes into the spool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Entry {
+    /// From its session, in its turn.
+    Fresh,
+    /// The same, but it was in flight, so that it may have arrived: it is never dropped.
+    InFlight,
+    /// Once more, and not in its turn, as dead letters do: it is never dropped, and no mark.
+    Again,
+    /// From another stream, from which it is removed: it is never dropped, no mark, and there is always room for it.
+    Moved,
+}
+
+impl Entry {
+    /// Whether events come in the order of their session, so that the last one stands for those before it.
+    fn is_in_turn(self) -> bool {
+        matches!(self, Self::Fresh | Self::InFlight)
+    }
+}
+
+/// An event to be appended to the stream of its sink, its route and its shard.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewRecord {
     /// The route that it waits for.
     pub route: Tag,
+    /// Its stream's shard: its session's, unless shards were counted otherwise when it was received.
+    pub shard: u32,
     /// The session it came on.
     pub origin: Origin,
     /// Its sequence in that session.
@@ -110,8 +133,8 @@ pub struct NewRecord {
     pub received_ms: u64,
     /// The whole gateway payload.
     pub payload: Bytes,
-    /// It was in flight, so that it may have arrived: it is never dropped.
-    pub keep: bool,
+    /// How it comes.
+    pub entry: Entry,
 }
 
 /// What became of a record.

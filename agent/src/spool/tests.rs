@@ -46,13 +46,14 @@ fn record(shard: u32, seq: u64, kind: &str, size: usize) -> NewRecord {
     let payload = format!(r#"{{"t":"{kind}","s":{seq},"op":0,"d":{{"x":"{}"}}}}"#, "x".repeat(size));
     NewRecord {
         route: key(shard).route,
+        shard,
         origin: Origin { generation: 1, shard, session: format!("session-{shard}").into() },
         seq,
         part: 0,
         kind: EventKind::of(kind.as_bytes()),
         received_ms: crate::telemetry::clock::now_ms(),
         payload: Bytes::from(payload),
-        keep: false,
+        entry: Entry::Fresh,
     }
 }
 
@@ -173,6 +174,23 @@ fn marks_outlive_what_they_mark() {
 }
 
 #[test]
+fn what_comes_out_of_its_turn_is_no_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    append(&spool, vec![message(0, 7)]);
+    let origin = Origin { generation: 1, shard: 0, session: "older".into() };
+    for entry in [Entry::Again, Entry::Moved] {
+        append(
+            &spool,
+            vec![NewRecord { entry, origin: origin.clone(), ..message(0, 99) }, NewRecord { entry, ..message(0, 9) }],
+        );
+    }
+    let mark = spool.marks(sink())[&(key(0).route, 0)];
+    assert!(mark.covers("session-0", 7, 0) && !mark.covers("session-0", 8, 0) && !mark.covers("older", 1, 0));
+    assert_eq!(seqs(&spool, 0), [7, 99, 9, 99, 9]);
+}
+
+#[test]
 fn a_purge_takes_one_sink_only() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
@@ -223,7 +241,10 @@ fn what_is_too_old_is_left_out_and_counted_once() {
 fn nothing_is_dropped_without_a_count() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open_with(folder.path(), SpoolLimits { max_bytes: 100_000, ..limits() });
-    let send = |kind: &str, keep| wait(spool.append(sink(), vec![NewRecord { keep, ..record(0, 1, kind, 900) }]));
+    let send = |kind: &str, keep| {
+        let entry = if keep { Entry::InFlight } else { Entry::Fresh };
+        wait(spool.append(sink(), vec![NewRecord { entry, ..record(0, 1, kind, 900) }]))
+    };
     while spool.status(sink()).bytes < 80_000 {
         assert!(matches!(send("TYPING_START", false).unwrap()[..], [Placed::At(_)]));
     }
@@ -240,6 +261,8 @@ fn nothing_is_dropped_without_a_count() {
     };
     assert!(matches!(full, SpoolTrouble::Full { limit: 100_000, .. }), "{full}");
     assert!(matches!(send("TYPING_START", true), Err(SpoolTrouble::Full { .. })));
+    let again = NewRecord { entry: Entry::Again, ..record(0, 1, "TYPING_START", 900) };
+    assert!(matches!(wait(spool.append(sink(), vec![again])), Err(SpoolTrouble::Full { .. })));
     let mixed = ["TYPING_START", "MESSAGE_CREATE"].map(|kind| record(0, 1, kind, 900));
     assert!(matches!(wait(spool.append(sink(), mixed.into())), Err(SpoolTrouble::Full { .. })));
     let status = spool.status(sink());

@@ -116,7 +116,7 @@ impl SessionTag {
 /// One change to what is stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// A session began; replaces its shard's one of the same generation.
+    /// A session began; replaces its shard's one of the same generation, and all of it that are of another total.
     Put {
         /// The session.
         session: StoredSession,

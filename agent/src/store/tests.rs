@@ -58,6 +58,18 @@ fn what_was_saved_is_there_after_a_restart() {
 }
 
 #[test]
+fn the_first_session_of_another_total_ends_those_of_the_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |total, shard| StoredSession { total, ..session(shard, &format!("{total}-{shard}"), 5) };
+    let other = StoredSession { generation: 2, ..of(8, 0) };
+    save(&writer(folder.path()), (0..8).map(|shard| put(of(8, shard))).chain([put(other.clone())]).collect());
+    let sessions = |folder: &Path| Store::open(folder).unwrap().sessions().to_vec();
+    assert_eq!(sessions(folder.path()).len(), 9, "while no other set has begun they can be resumed");
+    save(&writer(folder.path()), vec![put(of(4, 2)), Change::confirmed(&of(8, 5), 9), put(of(4, 0))]);
+    assert_eq!(sessions(folder.path()), [of(4, 0), of(4, 2), other]);
+}
+
+#[test]
 fn a_sequence_is_never_combined_with_another_session() {
     let folder = tempfile::tempdir().unwrap();
     let writer = writer(folder.path());

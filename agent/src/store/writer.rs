@@ -12,7 +12,7 @@ use std::time::Duration;
 use redb::Database;
 use tokio::sync::oneshot;
 
-use super::file::{self, slot};
+use super::file::{self, slot, unslot};
 use super::{Change, SessionTag, StoredSession};
 
 /// Batches that can wait: more than there are workers.
@@ -86,11 +86,13 @@ impl Drop for Handle {
 struct Known {
     session: SessionTag,
     confirmed: u64,
+    total: u32,
 }
 
 impl Known {
     fn of(session: &StoredSession) -> (u64, Self) {
-        let known = Self { session: SessionTag::of(&session.session_id), confirmed: session.confirmed };
+        let StoredSession { confirmed, total, .. } = *session;
+        let known = Self { session: SessionTag::of(&session.session_id), confirmed, total };
         (slot(session.generation, session.shard), known)
     }
 }
@@ -109,8 +111,14 @@ impl Writer {
             let waiting: Vec<Batch> = std::iter::once(first).chain(batches.try_iter()).collect();
             let (changes, done): (Vec<_>, Vec<_>) =
                 waiting.into_iter().map(|batch| (batch.changes, batch.done)).unzip();
-            let changes: Vec<Change> = changes.into_iter().flatten().filter(|change| self.admit(change)).collect();
-            if self.persist(&changes) {
+            let mut admitted = Vec::new();
+            for change in changes.into_iter().flatten() {
+                if self.admit(&change) {
+                    admitted.extend(self.outdated(&change));
+                    admitted.push(change);
+                }
+            }
+            if self.persist(&admitted) {
                 for done in done {
                     let _ = done.send(());
                 }
@@ -138,6 +146,14 @@ impl Writer {
             Change::Budget(_) | Change::Job(_) => {}
         }
         true
+    }
+
+    /// Sessions of another number of shards, which a new one ends: what they missed since then was delivered by its set.
+    fn outdated(&mut self, change: &Change) -> Vec<Change> {
+        let Change::Put { session: StoredSession { generation, total, .. }, .. } = *change else { return Vec::new() };
+        let is_outdated = |at: &u64, known: &mut Known| unslot(*at).0 == generation && known.total != total;
+        let outdated = self.known.extract_if(is_outdated);
+        outdated.map(|(at, _)| Change::Remove { generation, shard: unslot(at).1 }).collect()
     }
 
     /// Writes until it is on disk; false if the store closes while the writes fail.

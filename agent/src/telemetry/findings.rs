@@ -2,6 +2,8 @@
 
 use pilothouse_shared::snapshot::{Finding, Overview, Severity, ShardRow, ShardState, SinkRow};
 
+use crate::sinks::FORMER;
+
 /// A shard that is not active for this long is worth a finding, milliseconds.
 const LONG: u64 = 60_000;
 /// Dispatches after which a shard's usual gap is known.
@@ -73,8 +75,24 @@ fn store(trouble: &str) -> Finding {
 }
 
 fn sinks(overview: &Overview) -> impl Iterator<Item = Finding> {
-    let of = |sink| [away(sink), backlog(sink), letters(sink), unreadable(sink)].into_iter().flatten();
-    overview.sinks.iter().flat_map(of)
+    let found = |sink: &SinkRow| match sink {
+        SinkRow { kind, .. } if kind == FORMER => [Some(former(sink)), None, None, None],
+        _ => [away(sink), backlog(sink), letters(sink), unreadable(sink)],
+    };
+    overview.sinks.iter().flat_map(found).flatten()
+}
+
+/// A sink that left something and is configured no longer.
+fn former(sink: &SinkRow) -> Finding {
+    let SinkRow { name, spooled, letters, .. } = sink;
+    Finding {
+        severity: Severity::Warning,
+        text: format!(
+            "{spooled} events and {letters} dead letters wait for the sink {name}, which is configured no longer"
+        ),
+        hint: Some("configure a sink of this name to deliver them, or to throw them away".to_owned()),
+        shards: Vec::new(),
+    }
 }
 
 fn away(sink: &SinkRow) -> Option<Finding> {
@@ -224,6 +242,10 @@ mod tests {
         let refused = (Severity::Warning, "2 events were refused by bot for good");
         assert_eq!(told, [refused, (Severity::Info, "sink bot is behind: 7 events in its spool")]);
         assert!(findings.iter().all(|finding| finding.hint.as_deref().is_some_and(|hint| hint.contains("bot"))));
+        let gone = SinkRow { kind: FORMER.into(), ..sink.clone() };
+        let findings = find(&Overview { sinks: vec![gone], ..Overview::default() }, &[], None, &[]);
+        let told: Vec<_> = findings.iter().map(|finding| finding.text.as_str()).collect();
+        assert_eq!(told, ["7 events and 2 dead letters wait for the sink bot, which is configured no longer"]);
         let dropping = SinkRow { dropped: 3, letters: 0, ..sink };
         let findings = find(&Overview { sinks: vec![dropping], ..Overview::default() }, &[], None, &[]);
         assert_eq!(findings[0].severity, Severity::Warning);

@@ -154,6 +154,7 @@ impl Sampler {
             states,
             findings: Vec::new(),
         };
+        overview.sinks.extend(self.disk.former());
         overview.lost = overview.sinks.iter().map(|sink| sink.dropped + sink.purged + sink.unreadable).sum();
         overview.findings = findings::find(&overview, &rows, store_trouble, &self.stalled(now));
         self.totals.push_back(totals);

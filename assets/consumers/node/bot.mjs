@@ -12,11 +12,20 @@ const { AUTHORIZATION = '', HOST = '127.0.0.1', PORT = '8080' } = process.env
 // The agent sends again what it got no answer to, with the same id, so an event can come twice. Keep the last ids; a
 // bot that must not act twice even after its own restart keeps them in its database.
 const REMEMBERED = 100_000
-const seen = new Set()
+// Each id with its work, which may still run: a repetition waits for it rather than beginning it once more.
+const seen = new Map()
 
-function remember(id) {
-  seen.add(id)
-  if (seen.size > REMEMBERED) seen.delete(seen.values().next().value)
+/** Does the work of an event, once. */
+function once(event, id) {
+  if (!id) return handle(event, id)
+  const known = seen.get(id)
+  if (known) return known
+  const work = handle(event, id)
+  seen.set(id, work)
+  if (seen.size > REMEMBERED) seen.delete(seen.keys().next().value)
+  // What failed is done anew when it comes again.
+  work.catch(() => seen.delete(id))
+  return work
 }
 
 /** The bot's work. payload is what Discord sent: { op: 0, t, s, d }. */
@@ -45,18 +54,16 @@ async function answer(request) {
   try {
     // A snowflake is a string in Discord's JSON: do not turn it into a number.
     event = JSON.parse(body)
+    if (typeof event.payload.t !== 'string') throw new TypeError('no type')
   } catch {
     return 400 // It will never be readable: the agent gives this one up and logs it.
   }
-  const id = request.headers['x-pilothouse-id']
-  if (seen.has(id)) return 204
   try {
-    await handle(event, id)
+    await once(event, request.headers['x-pilothouse-id'])
   } catch (error) {
     console.error(error)
     return 500 // The agent sends it again; until then the events of its guild wait.
   }
-  remember(id)
   return 204 // Done: the agent forgets it. Answer after the work, or before it if losing an event in a crash is fine.
 }
 

@@ -10,6 +10,7 @@ import collections
 import json
 import os
 import sys
+import traceback
 
 import pika
 
@@ -24,15 +25,20 @@ BINDINGS = os.environ.get("AMQP_BINDINGS", "#").split(",")
 # Keep the last ids; a bot that must not act twice even after its own restart keeps them in its database.
 REMEMBERED = 100_000
 seen = collections.OrderedDict()
+# Seconds before an event comes again after the bot's own code failed on it.
+PAUSE = 1
 
 
-def is_new(message_id):
-    if message_id in seen:
-        return False
+def remember(message_id):
     seen[message_id] = None
     if len(seen) > REMEMBERED:
         seen.popitem(last=False)
-    return True
+
+
+def read(body):
+    event = json.loads(body)
+    event["payload"]["t"], event["shardId"]
+    return event
 
 
 def handle(event, properties):
@@ -42,13 +48,21 @@ def handle(event, properties):
 
 def on_message(channel, method, properties, body):
     try:
-        event = json.loads(body)
-        if is_new(properties.message_id):
-            handle(event, properties)
-    except (KeyError, ValueError) as error:
+        event = read(body)
+    except (KeyError, TypeError, ValueError) as error:
         # It will never be readable: do not send it again. A queue with a dead-letter exchange keeps it.
-        print(f"an event that cannot be read: {error}", file=sys.stderr)
+        print(f"an event that cannot be read: {error!r}", file=sys.stderr)
         return channel.basic_nack(method.delivery_tag, requeue=False)
+    if properties.message_id not in seen:
+        try:
+            handle(event, properties)
+        except Exception:
+            # The bot's fault, not the event's: it comes again, at the front of the queue. A queue of type `quorum` can
+            # limit how often (`x-delivery-limit`).
+            traceback.print_exc()
+            channel.connection.sleep(PAUSE)
+            return channel.basic_nack(method.delivery_tag, requeue=True)
+        remember(properties.message_id)
     # Acknowledge when the work is done, not before: a bot that crashes in between gets the event again.
     channel.basic_ack(method.delivery_tag)
 

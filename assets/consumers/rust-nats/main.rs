@@ -12,6 +12,9 @@ use async_nats::jetstream::{self, AckKind, Message};
 use futures_util::StreamExt;
 use serde_json::Value;
 
+/// Before an event comes again after the bot's own code failed on it.
+const PAUSE: Duration = Duration::from_secs(1);
+
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 fn setting(name: &str, default: &str) -> String {
@@ -43,28 +46,45 @@ async fn main() -> Result<(), Error> {
     let mut messages = consumer.messages().await?;
     while let Some(message) = messages.next().await {
         let message = message?;
-        match handle(&message) {
-            // Acknowledge when the work is done, not before: a bot that crashes in between gets the event again.
-            Ok(line) => {
-                println!("{line}");
-                message.ack().await?;
-            }
+        let end = match read(&message) {
+            Ok(event) => match handle(&event) {
+                // Acknowledge when the work is done, not before: a bot that crashes in between gets the event again.
+                Ok(()) => AckKind::Ack,
+                // The bot's fault, not the event's: it comes again. A consumer's max_deliver can limit how often.
+                Err(error) => {
+                    eprintln!("{}: {error}", event.id);
+                    AckKind::Nak(Some(PAUSE))
+                }
+            },
             // It will never be readable: do not send it again.
             Err(error) => {
                 eprintln!("an event that cannot be read: {error}");
-                message.ack_with(AckKind::Term).await?;
+                AckKind::Term
             }
-        }
+        };
+        message.ack_with(end).await?;
     }
     Ok(())
 }
 
-/// The bot's work. The id is the same however often the event comes; the server has dropped what the agent repeated.
-fn handle(message: &Message) -> Result<String, Error> {
+/// An event. Its id is the same however often it comes; the server has dropped what the agent repeated.
+struct Event {
+    id: String,
+    kind: String,
+    /// `{"payload":{"op":0,"t":"MESSAGE_CREATE","s":1,"d":{…}},"shardId":0}`
+    body: Value,
+}
+
+fn read(message: &Message) -> Result<Event, Error> {
     let headers = message.headers.as_ref().ok_or("it has no headers")?;
     let id = headers.get("Nats-Msg-Id").ok_or("it has no id")?;
-    // {"payload":{"op":0,"t":"MESSAGE_CREATE","s":1,"d":{…}},"shardId":0}
-    let event: Value = serde_json::from_slice(&message.payload)?;
-    let payload = &event["payload"];
-    Ok(format!("{} {id} shard={}", payload["t"].as_str().ok_or("it has no type")?, event["shardId"]))
+    let body: Value = serde_json::from_slice(&message.payload)?;
+    let kind = body["payload"]["t"].as_str().ok_or("it has no type")?.to_owned();
+    Ok(Event { id: id.to_string(), kind, body })
+}
+
+/// The bot's work.
+fn handle(event: &Event) -> Result<(), Error> {
+    println!("{} {} shard={}", event.kind, event.id, event.body["shardId"]);
+    Ok(())
 }

@@ -20,6 +20,8 @@ use super::{Arrived, Place};
 
 /// Unconfirmed events that hold a session's socket: the default of the configuration.
 const MAX_UNCONFIRMED: u32 = 256;
+/// Shards of the bot, more than there are trials.
+const TOTAL: u32 = 1_000;
 /// What a sink may have in memory: of the spool 1,024 events, of its one session what holds the socket and one turn.
 const BOUND: u32 = 1_024 + MAX_UNCONFIRMED + TURN as u32;
 /// Events of one turn of a shard.
@@ -156,8 +158,8 @@ impl<'a, P: Place> Trial<'a, P> {
 fn start(data: &Path, config: SinkConfig, settings: &SpoolConfig) -> Box<dyn Sink> {
     let spool: Result<Spool, SpoolError> = Spool::open(&data.join("spool"), SpoolLimits::of(settings));
     let (spool, configs) = (Some(spool.expect("the spool opens")), vec![config]);
-    let common = Common::open(data, &configs, spool, settings.clone(), MAX_UNCONFIRMED).expect("it opens");
-    let seat = Seat { worker: 0, owns: Arc::new(|_| true) };
+    let common = Common::open(data, &configs, spool, settings.clone(), MAX_UNCONFIRMED, TOTAL).expect("it opens");
+    let seat = Seat { worker: 0, total: TOTAL, owns: Arc::new(|_| true) };
     factory(configs, common)(&seat).expect("it starts").remove(0)
 }
 

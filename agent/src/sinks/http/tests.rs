@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::config::{RouteBy, Secret, SinkConfig, SpoolConfig};
-use crate::sinks::testing::{Feed, SHARD, TestSink, guild, run, until};
+use crate::sinks::testing::{Feed, SHARD, TOTAL, TestSink, guild, run, until};
 
 /// One request as the server saw it.
 #[derive(Clone, Debug)]
@@ -113,6 +113,12 @@ fn config(addresses: &[SocketAddr]) -> HttpConfig {
 
 fn sink(config: HttpConfig) -> TestSink {
     TestSink::start(SinkConfig::Http(config)).expect("it starts")
+}
+
+/// Where nobody listens yet.
+async fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind(anywhere()).await.expect("an address is free");
+    listener.local_addr().expect("it is bound")
 }
 
 fn anywhere() -> SocketAddr {
@@ -258,10 +264,76 @@ fn a_backlog_of_urls_that_are_gone_goes_to_those_there_are() {
         let bot = Bot::new(|_, _, _| 200);
         let (address, _server) = bot.listen(anywhere()).await;
         let config = SinkConfig::Http(config(&[address]));
-        assert_eq!(TestSink::adopt(&folder, &config).await, 60);
+        assert_eq!(TestSink::adopt(&folder, &config, TOTAL).await, 60);
         let sink = TestSink::with_spool(&folder, config, settings);
         until("all are delivered", || sink.report().spooled == 0 && sink.report().queued == 0).await;
         assert_exact(&bot.accepted(), &feed);
+    });
+}
+
+/// Guild 3 waits in the spool up to sequence 102; guild 4 has sequence 101, in flight, when the agent is killed.
+#[test]
+fn a_replay_over_changed_urls_loses_nothing() {
+    run(async {
+        for urls in [[1, 0].as_slice(), &[0, 1, 2], &[0]] {
+            let folder = Rc::new(tempfile::tempdir().expect("a folder"));
+            let settings = SpoolConfig { after: Duration::from_millis(500), ..SpoolConfig::default() };
+            let up = Arc::new(AtomicUsize::new(0));
+            let state = Arc::clone(&up);
+            let bot = Bot::new(move |_, _, _| if state.load(Ordering::Relaxed) == 0 { 0 } else { 200 });
+            let addresses = [bot.listen(anywhere()).await.0, nobody().await, nobody().await];
+            let before = SinkConfig::Http(config(&addresses[..2]));
+            let sink = TestSink::of_total(&folder, before, settings.clone(), 1);
+            let feed = Feed::of_shard(0);
+            feed.push(&*sink, [guild(3); 100]);
+            until("they are spooled", || feed.lane.outstanding() == 0).await;
+            feed.push(&*sink, [guild(4), guild(3)]);
+            until("the last one is, too", || sink.on_disk() == 101).await;
+            assert_eq!(feed.lane.confirmed(), 100);
+            sink.stop().await;
+            let after: Vec<_> = urls.iter().map(|url| addresses[*url]).collect();
+            let after = SinkConfig::Http(config(&after));
+            assert_eq!(TestSink::adopt(&folder, &after, 1).await, 101);
+            let (sink, replay) = (TestSink::of_total(&folder, after, settings, 1), Feed::of_shard(0));
+            up.store(1, Ordering::Relaxed);
+            bot.listen(addresses[1]).await;
+            bot.listen(addresses[2]).await;
+            replay.push(&*sink, [guild(3); 100].into_iter().chain([guild(4), guild(3)]));
+            until("all are confirmed", || replay.lane.outstanding() == 0 && sink.report().spooled == 0).await;
+            let mut first = Vec::new();
+            bot.accepted().into_iter().for_each(|told| first.extend((!first.contains(&told)).then_some(told)));
+            let of = |number| first.iter().filter(move |(of, _)| *of == guild(number)).map(|(_, seq)| *seq);
+            assert_eq!(of(3).collect::<Vec<_>>(), (1..=100).chain([102]).collect::<Vec<_>>(), "{urls:?}");
+            assert_eq!(of(4).collect::<Vec<_>>(), [101], "{urls:?}");
+        }
+    });
+}
+
+#[test]
+fn another_number_of_shards_keeps_each_guilds_order() {
+    run(async {
+        for (from, to) in [(4, 8), (8, 4), (4, 6)] {
+            let folder = Rc::new(tempfile::tempdir().expect("a folder"));
+            let settings = SpoolConfig { after: Duration::from_millis(20), ..SpoolConfig::default() };
+            let (bot, address) = (Bot::new(|_, _, _| 200), nobody().await);
+            let config = SinkConfig::Http(config(&[address]));
+            let feeds = [7 % from, 7 % to].map(Feed::of_shard);
+            let sink = TestSink::of_total(&folder, config.clone(), settings.clone(), from);
+            feeds[0].push(&*sink, [guild(7); 40]);
+            until("all are spooled", || feeds[0].lane.outstanding() == 0).await;
+            sink.stop().await;
+            assert_eq!(TestSink::adopt(&folder, &config, to).await, 40);
+            let sink = TestSink::of_total(&folder, config, settings, to);
+            feeds[1].push(&*sink, [guild(7); 40]);
+            bot.listen(address).await;
+            until("all are delivered", || bot.accepted().len() >= 80).await;
+            let seen = bot.seen.lock().expect("no panic");
+            let delivered = seen.iter().filter(|seen| seen.status == 200);
+            let ids: Vec<_> = delivered.map(|seen| seen.headers["x-pilothouse-id"].to_str().expect("text")).collect();
+            let shards = [7 % from, 7 % to].into_iter();
+            let expected = shards.flat_map(|shard| (1..=40).map(move |seq| format!("1/{shard}/5e551017/{seq}")));
+            assert_eq!(ids, expected.collect::<Vec<_>>(), "{from} to {to}");
+        }
     });
 }
 
@@ -282,6 +354,30 @@ fn dead_letters_can_be_sent_again() {
         assert_eq!((again.seq, again.status), (4, 200));
         assert_eq!(again.headers["x-pilothouse-id"], "1/5/5e551017/4");
         assert_eq!(bot.accepted().len(), 8);
+    });
+}
+
+#[test]
+fn what_is_refused_while_the_dead_letters_take_nothing_is_attempted_again() {
+    run(async {
+        let mended = Arc::new(AtomicUsize::new(0));
+        let state = Arc::clone(&mended);
+        let bot = Bot::new(move |_, _, _| if state.load(Ordering::Relaxed) == 0 { 400 } else { 200 });
+        let (address, _server) = bot.listen(anywhere()).await;
+        let folder = Rc::new(tempfile::tempdir().expect("a folder"));
+        let settings = SpoolConfig { after: Duration::from_millis(20), reserve_bytes: 0, ..SpoolConfig::default() };
+        let sink = TestSink::with_spool(&folder, SinkConfig::Http(config(&[address])), settings);
+        // A file where their folder should be.
+        std::fs::write(folder.path().join("dead"), "").expect("it is written");
+        let feed = Feed::new();
+        feed.push(&*sink, (0..20).map(|n| guild(n % 4)));
+        until("all are in the spool", || feed.lane.outstanding() == 0).await;
+        let trouble = sink.report().trouble.expect("it is said");
+        assert!(trouble.contains("dead letters"), "{trouble}");
+        mended.store(1, Ordering::Relaxed);
+        until("all are delivered", || sink.report().spooled == 0 && sink.report().queued == 0).await;
+        assert_eq!(sink.report().dead, 0);
+        assert_exact(&bot.accepted(), &feed);
     });
 }
 

@@ -16,7 +16,7 @@ use self::ordered::{Ordered, Taken};
 use super::delivery::Delivery;
 use crate::config::SpoolConfig;
 use crate::pipeline::{Event, Lane};
-use crate::spool::Mark;
+use crate::spool::{Entry, Mark};
 
 mod backlog;
 mod ordered;
@@ -61,7 +61,7 @@ pub(super) enum Key {
 
 impl Key {
     fn of(delivery: &Delivery) -> Self {
-        delivery.guild.map_or(Self::Shard(delivery.origin.shard), Self::Guild)
+        delivery.guild.map_or(Self::Shard(delivery.stream), Self::Guild)
     }
 }
 
@@ -98,9 +98,13 @@ pub(super) struct Spilled {
 }
 
 impl Spilled {
-    /// It is being attempted at this moment, so the spool must not drop it.
-    pub(super) fn is_out(&self) -> bool {
-        self.out.is_some()
+    /// How it comes into the spool. What does not come by its session's lane is a dead letter.
+    pub(super) fn entry(&self) -> Entry {
+        match (&self.owed, self.out) {
+            (_, Some(_)) => Entry::InFlight,
+            (Some(owed), None) if !Rc::ptr_eq(&owed.lane.origin, &self.delivery.origin) => Entry::Again,
+            (_, None) => Entry::Fresh,
+        }
     }
 }
 
@@ -218,7 +222,7 @@ impl Queue {
     /// Takes over an event, behind every other of its shard.
     pub(super) fn push(&mut self, event: &Event, delivery: Delivery) {
         let owed = Some(Owed { lane: Rc::clone(&event.lane), seq: event.seq, received: event.received });
-        let stream = self.streams.entry(delivery.origin.shard).or_default();
+        let stream = self.streams.entry(delivery.stream).or_default();
         match &mut stream.backlog {
             Some(backlog) if backlog.is_behind() => {
                 backlog.coming += 1;
@@ -238,8 +242,8 @@ impl Queue {
             return self.admit(Item { delivery, owed, index: None, out: false });
         }
         // The spool takes a session for safe up to its last event there: none that is only in memory may be before it.
-        self.spill_stream(delivery.origin.shard);
-        let stream = self.streams.entry(delivery.origin.shard).or_default();
+        self.spill_stream(delivery.stream);
+        let stream = self.streams.entry(delivery.stream).or_default();
         stream.backlog.get_or_insert_default().coming += 1;
         self.waiting.push_back(Spilled { delivery, owed, out: None });
     }
@@ -274,11 +278,11 @@ impl Queue {
                 owed.confirm(now);
             }
             if let Some(index) = item.index {
-                self.settle(delivery.origin.shard, index);
+                self.settle(delivery.stream, index);
             }
         }
         self.ordered.done(&batch.keys);
-        batch.deliveries.iter().for_each(|delivery| self.forget_if_idle(delivery.origin.shard));
+        batch.deliveries.iter().for_each(|delivery| self.forget_if_idle(delivery.stream));
         if self.items.is_empty() {
             self.items.shrink_to(KEPT);
             self.streams.shrink_to(KEPT);
@@ -367,7 +371,7 @@ impl Queue {
     }
 
     fn place(&mut self, Spilled { delivery, owed, out }: Spilled, place: Place, now: Instant) {
-        let shard = delivery.origin.shard;
+        let shard = delivery.stream;
         let item = out.and_then(|id| self.items.get_mut(&id));
         let is_out = item.is_some();
         let owed = item.map_or(owed, |item| {
@@ -487,7 +491,7 @@ impl Queue {
         self.items.values_mut().for_each(|item| item.index = None);
         let mut given_up = before - self.items.len() - self.waiting.len();
         for Spilled { delivery, owed, .. } in self.waiting.drain(..) {
-            let backlog = self.streams.get_mut(&delivery.origin.shard).and_then(|stream| stream.backlog.as_mut());
+            let backlog = self.streams.get_mut(&delivery.stream).and_then(|stream| stream.backlog.as_mut());
             if let Some(backlog) = backlog {
                 backlog.coming -= 1;
             }

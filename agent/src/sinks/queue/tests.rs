@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::gateway::kind::EventKind;
-use crate::pipeline::Progress;
+use crate::pipeline::{Origin, Progress};
 
 const KIND: EventKind = EventKind::GUILD_CREATE;
 
@@ -102,6 +102,7 @@ impl Rig {
         let event = Event { lane, seq, kind: KIND, part: 0, payload: Bytes::new(), received: self.now };
         let delivery = Delivery {
             origin: Rc::clone(&event.lane.origin),
+            stream: shard,
             seq,
             part: 0,
             kind: KIND,
@@ -165,8 +166,9 @@ impl Rig {
     fn give(&mut self) -> bool {
         if self.given.is_none() {
             let given = self.queue.take_append();
-            self.given =
-                given.map(|given| given.iter().map(|spilled| (spilled.delivery.clone(), spilled.is_out())).collect());
+            self.given = given.map(|given| {
+                given.iter().map(|spilled| (spilled.delivery.clone(), spilled.entry() == Entry::InFlight)).collect()
+            });
         }
         self.given.is_some()
     }
@@ -328,7 +330,8 @@ fn a_letter_joins_the_backlog_behind_what_only_memory_has() {
     rig.push(0, 1);
     let lane = Rc::clone(&rig.lanes[0]);
     let letter = Delivery {
-        origin: Rc::clone(&lane.origin),
+        origin: Rc::new(Origin::clone(&lane.origin)),
+        stream: 0,
         seq: 9,
         part: 0,
         kind: KIND,
@@ -338,5 +341,6 @@ fn a_letter_joins_the_backlog_behind_what_only_memory_has() {
     };
     rig.queue.push_again(letter, lane, 9, rig.now);
     let spilled = rig.queue.take_append().expect("both go to the spool");
-    assert_eq!(spilled.iter().map(|spilled| spilled.delivery.seq).collect::<Vec<_>>(), [1, 9]);
+    let spilled: Vec<_> = spilled.iter().map(|spilled| (spilled.delivery.seq, spilled.entry())).collect();
+    assert_eq!(spilled, [(1, Entry::Fresh), (9, Entry::Again)]);
 }

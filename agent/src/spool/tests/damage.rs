@@ -122,15 +122,15 @@ fn a_newer_record_is_neither_lost_nor_misread() {
     let spool = open(folder.path());
     append(&spool, (0..5).map(|seq| message(0, seq)).collect());
     drop(spool);
-    let newer = b"\x02something that nobody knows yet";
+    let newer = b"\x03something that nobody knows yet";
     forge(folder.path(), vec![file::Write::Put(key(0), 3, newer.as_slice().into())], &ledger::Staged::default());
 
     let spool = open(folder.path());
     let loaded = wait(spool.load(key(0), 0, 100, usize::MAX)).unwrap();
     assert_eq!((loaded.records.len(), loaded.next), (3, 3));
     let refused = wait(spool.load(key(0), 3, 100, usize::MAX)).unwrap_err();
-    assert_eq!(refused, SpoolTrouble::Newer { version: 2 });
-    assert!(refused.to_string().contains("format 2"), "{refused}");
+    assert_eq!(refused, SpoolTrouble::Newer { version: 3 });
+    assert!(refused.to_string().contains("format 3"), "{refused}");
     assert_eq!(spool.status(sink()).events, 5);
 }
 
