@@ -1,9 +1,8 @@
 //! The `ndjson` sink: one JSON object a line, to a rotating file or to standard output.
 
 use std::collections::HashMap;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -80,7 +79,7 @@ impl Output {
         };
         let mut kept = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let mut file = match kept.take() {
-            Some(file) if is_at(&file, path) => file,
+            Some(file) if lines::is_at(&file, path) => file,
             _ => lines::open(path)?,
         };
         let mut begin = file.metadata()?.len();
@@ -112,12 +111,6 @@ impl Output {
         }
         fs::rename(path, numbered(1))
     }
-}
-
-/// Whether `path` is still this file's: one that was deleted would take lines that nobody ever sees.
-fn is_at(file: &File, path: &Path) -> bool {
-    let identity = |found: Metadata| (found.dev(), found.ino());
-    fs::metadata(path).map(identity).ok().is_some_and(|there| file.metadata().is_ok_and(|own| identity(own) == there))
 }
 
 #[cfg(test)]

@@ -370,7 +370,9 @@ impl Queue {
         }
     }
 
-    fn place(&mut self, Spilled { delivery, owed, out }: Spilled, place: Place, now: Instant) {
+    fn place(&mut self, spilled: Spilled, place: Place, now: Instant) {
+        let entry = spilled.entry();
+        let Spilled { delivery, owed, out } = spilled;
         let shard = delivery.stream;
         let item = out.and_then(|id| self.items.get_mut(&id));
         let is_out = item.is_some();
@@ -385,7 +387,11 @@ impl Queue {
         let backlog = stream.backlog.get_or_insert_default();
         backlog.coming -= 1;
         if let Some(index) = place.index() {
-            self.marks.entry(shard).or_default().reach(&delivery.origin.session, delivery.seq, delivery.part);
+            // A letter is of an older session, or of a sequence that its own may not have reached again.
+            if entry != Entry::Again {
+                let mark = self.marks.entry(delivery.origin.shard).or_default();
+                mark.reach(&delivery.origin.session, delivery.seq, delivery.part);
+            }
             let was_loadable = backlog.can_load();
             backlog.appended(index);
             match out {
