@@ -17,7 +17,7 @@ use pilothouse_shared::snapshot::SinkRow;
 use self::dead::{DeadLetters, Letter};
 use self::delivery::Transport;
 use self::disk::Disk;
-use self::queue::Bounds;
+use self::queue::{Bounds, WINDOW};
 use self::route::Route;
 use self::routed::Routed;
 use crate::config::{RouteBy, SinkConfig, SpoolConfig};
@@ -70,6 +70,12 @@ pub trait Sink {
 
     /// The agent ends: what is unconfirmed goes where it is safe.
     fn close(&self) {}
+
+    /// The agent ends: attempts what is in memory, repeats no failure, and begins nothing else; ready when nothing is under way
+    /// and the spool knows what the bot has. Dropped before, it leaves events that will be delivered again.
+    fn finish(&self) -> LocalBoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// Does what an operator orders.
     fn obey(&self, _order: SinkOrder) {}
@@ -179,6 +185,7 @@ impl Common {
         Bounds {
             attempts: attempts.max(1) as usize,
             batch,
+            window: WINDOW,
             spill_after: self.spool.as_ref().map(|_| after),
             max_unconfirmed: self.max_unconfirmed,
         }
@@ -230,7 +237,7 @@ impl Starter<'_> {
         let route = |(route, transport): (&str, T)| {
             let bounds = common.bounds(attempts, transport.largest_batch());
             let disk = common.spool.clone().map(|spool| Disk::new(spool, name, route));
-            Route::new(transport, bounds, common.settings.drain_rate, disk, Arc::clone(dead), &*seat.owns)
+            Route::new(transport, bounds, &common.settings, disk, Arc::clone(dead), &*seat.owns)
         };
         Box::new(Routed::start(name, kind, route_by, transports.map(route).collect(), seat.clone()))
     }

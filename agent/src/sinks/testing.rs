@@ -14,7 +14,7 @@ use super::{Common, Seat, Sink, factory};
 use crate::config::{SinkConfig, SpoolConfig, WhenFull};
 use crate::gateway::kind::EventKind;
 use crate::pipeline::{Event, Lane, Progress};
-use crate::spool::{self, Spool, SpoolLimits};
+use crate::spool::{self, Spool, SpoolLimits, Tag};
 
 /// Shard of every event.
 pub(super) const SHARD: u32 = 5;
@@ -41,7 +41,8 @@ impl TestSink {
             WhenFull::DropClass => spool::WhenFull::DropClass,
             WhenFull::Hold => spool::WhenFull::Hold,
         };
-        let limits = SpoolLimits { max_bytes: settings.max_bytes, when_full, ..SpoolLimits::default() };
+        let (max_bytes, reserve_bytes) = (settings.max_bytes, settings.reserve_bytes);
+        let limits = SpoolLimits { max_bytes, reserve_bytes, when_full, ..SpoolLimits::default() };
         let spool = Spool::open(&folder.path().join("spool"), limits).expect("it opens");
         Self::start_in(Rc::clone(folder), config, Some(spool), settings).expect("it starts")
     }
@@ -70,6 +71,11 @@ impl TestSink {
         drop(self);
         // Its tasks end when they are next looked at.
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    /// Events that its spool counts as expired.
+    pub(super) fn expired(&self) -> u64 {
+        self.common.spool().map_or(0, |spool| spool.status(Tag::of(&self.report().name)).expired)
     }
 
     /// Its dead letters.
