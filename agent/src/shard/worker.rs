@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use hdrhistogram::Histogram;
 use pilothouse_shared::snapshot::{ShardRow, StageRow};
 use tokio::sync::{mpsc, oneshot};
@@ -40,6 +41,8 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 const GRACE: Duration = Duration::from_secs(2);
 /// Longest wait for that; what is still open then is replayed after the restart.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Longest wait for what is in flight of the backlog.
+const FINISH: Duration = Duration::from_secs(5);
 
 /// What a worker is made of.
 pub struct Plan {
@@ -303,7 +306,7 @@ async fn answer(mut inbox: mpsc::Receiver<ToWorker>, shards: &[Rc<Shard>], conte
             ToWorker::Resend(name, letters, done) => {
                 let resent: Vec<_> = context.sinks_called(&name).map(|sink| sink.resend(&letters)).collect();
                 spawn_local(async move {
-                    futures_util::future::join_all(resent).await;
+                    join_all(resent).await;
                     // Whoever asked may have left.
                     let _ = done.send(());
                 });
@@ -358,6 +361,10 @@ async fn drain(shards: &[Rc<Shard>], context: &Context) {
     if timeout(DRAIN, confirmed()).await.is_err() {
         let open: usize = lanes.iter().map(|lane| lane.outstanding()).sum();
         tracing::warn!("{open} events are not confirmed by the bot; Discord replays them after the restart");
+    }
+    let finished = join_all(context.sinks.iter().map(|sink| sink.finish()));
+    if timeout(FINISH, finished).await.is_err() {
+        tracing::warn!("the bot still works on events; they will be delivered again after the restart");
     }
     context.leaving.all_left().await;
 }
