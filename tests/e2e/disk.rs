@@ -44,6 +44,14 @@ impl SmallDisk {
         }
     }
 
+    /// Leaves so many bytes.
+    fn fill_but(&self, bytes: u64) {
+        self.fill();
+        let ballast = File::options().write(true).open(self.ballast()).expect("it is filled");
+        let length = ballast.metadata().expect("it has a size").len();
+        ballast.set_len(length - bytes).expect("it can shrink");
+    }
+
     fn free(&self) {
         std::fs::remove_file(self.ballast()).expect("it was filled");
     }
@@ -86,6 +94,29 @@ async fn a_full_disk_holds_sockets_says_so_and_loses_nothing() {
     sleep(Duration::from_secs(1)).await;
     let verdict = verdict(&sandbox).await;
     println!("a full disk while the bot is away: {}", told(&verdict));
+    assert!(verdict.clean() && verdict.unreplayable.total() == 0, "{verdict:?}");
+    agent.kill();
+}
+
+/// The disk is full for all of it: what the bot takes goes on from memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_does_not_stop_a_bot_that_hangs_for_a_moment() {
+    const MIB: u64 = 1 << 20;
+    let Some(disk) = SmallDisk::mount() else {
+        return eprintln!("SKIPPED: a full disk: this process may not mount a small file system");
+    };
+    let sandbox = start(SandboxConfig { strict: true, ..sandbox_config(SHARDS, 800.0) }).await;
+    let mut config = Config { listen: free_address(), ..config(&sandbox, &disk.0, SHARDS) };
+    config.spool.reserve_bytes = 64 * MIB;
+    let agent = AgentProcess::start_quiet(&config);
+    assert!(sandbox.connected(SHARDS as usize, PATIENCE).await, "{:?}", sandbox.status());
+    disk.fill_but(24 * MIB);
+    sandbox.bot(BotMode::Down);
+    sleep(Duration::from_secs(2)).await;
+    sandbox.bot(BotMode::Up);
+    sleep(Duration::from_secs(2)).await;
+    let verdict = verdict(&sandbox).await;
+    println!("a disk that stays full: {}", told(&verdict));
     assert!(verdict.clean() && verdict.unreplayable.total() == 0, "{verdict:?}");
     agent.kill();
 }

@@ -132,6 +132,26 @@ async fn kill_9_while_a_backlog_is_delivered_loses_nothing() {
     agent.kill();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn planned_restarts_while_a_backlog_is_delivered_double_nothing() {
+    let (sandbox, data) = strict().await;
+    let mut config = config(&sandbox, &data, SHARDS);
+    config.spool.drain_rate = 300;
+    let mut agent = connected(&sandbox, config.clone(), SHARDS as usize).await;
+    sandbox.bot(BotMode::Down);
+    sleep(Duration::from_secs(3)).await;
+    sandbox.bot(BotMode::Up);
+    for _ in 0..3 {
+        sleep(Duration::from_millis(700)).await;
+        agent.stop().await.expect("a clean end");
+        agent = connected(&sandbox, config.clone(), SHARDS as usize).await;
+    }
+    let verdict = verdict(&sandbox).await;
+    println!("3 planned restarts while a backlog is delivered: {}", told(&verdict));
+    assert!(verdict.clean() && verdict.unreplayable.total() == 0, "{verdict:?}");
+    agent.stop().await.expect("a clean end");
+}
+
 /// Discord ends every session while the bot is away; with `kill`, the agent dies once it has new ones.
 async fn survives_the_end_of_its_sessions(kill: bool) {
     let (sandbox, data) = strict().await;

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use hdrhistogram::Histogram;
 use pilothouse_shared::snapshot::{ShardRow, StageRow};
 use tokio::sync::{mpsc, oneshot};
@@ -44,6 +45,8 @@ const GIVE_BACK_EVERY: u32 = 4;
 const GRACE: Duration = Duration::from_secs(2);
 /// Longest wait for that; what is still open then is replayed after the restart.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Longest wait for what is in flight of the backlog.
+const FINISH: Duration = Duration::from_secs(5);
 
 /// Between a panic of a shard's driver and its next start; doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -337,7 +340,7 @@ async fn answer(mut inbox: mpsc::Receiver<ToWorker>, shards: &[Rc<Shard>], conte
             ToWorker::Resend(name, letters, done) => {
                 let resent: Vec<_> = context.sinks_called(&name).map(|sink| sink.resend(&letters)).collect();
                 spawn_local(async move {
-                    futures_util::future::join_all(resent).await;
+                    join_all(resent).await;
                     // Whoever asked may have left.
                     let _ = done.send(());
                 });
@@ -392,6 +395,10 @@ async fn drain(shards: &[Rc<Shard>], context: &Context) {
     if timeout(DRAIN, confirmed()).await.is_err() {
         let open: usize = lanes.iter().map(|lane| lane.outstanding()).sum();
         tracing::warn!("{open} events are not confirmed by the bot; Discord replays them after the restart");
+    }
+    let finished = join_all(context.sinks.iter().map(|sink| sink.finish()));
+    if timeout(FINISH, finished).await.is_err() {
+        tracing::warn!("the bot still works on events; they will be delivered again after the restart");
     }
     context.leaving.all_left().await;
 }

@@ -75,6 +75,11 @@ impl Disk {
         }
     }
 
+    /// So many events that it had given out were too old when their turn came.
+    pub(super) fn expired(&self, events: u64) {
+        self.spool.count_expired(self.sink, events);
+    }
+
     /// Lets the records of `shard` below index `below` go.
     pub(super) fn remove(&self, shard: u32, below: u64) {
         self.spool.remove(self.key(shard), below);

@@ -20,7 +20,7 @@ use self::delivery::Transport;
 use self::disk::Disk;
 use self::former::Former;
 use self::layout::Layout;
-use self::queue::Bounds;
+use self::queue::{Bounds, WINDOW};
 use self::route::Route;
 use self::routed::Routed;
 use crate::config::{SinkConfig, SpoolConfig};
@@ -79,6 +79,12 @@ pub trait Sink {
 
     /// The agent ends: what is unconfirmed goes where it is safe.
     fn close(&self) {}
+
+    /// The agent ends: attempts what is in memory, repeats no failure, and begins nothing else; ready when nothing is under way
+    /// and the spool knows what the bot has. Dropped before, it leaves events that will be delivered again.
+    fn finish(&self) -> LocalBoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// Does what an operator orders.
     fn obey(&self, _order: SinkOrder) {}
@@ -208,6 +214,7 @@ impl Common {
         Bounds {
             attempts: attempts.max(1) as usize,
             batch,
+            window: WINDOW,
             spill_after: self.spool.as_ref().map(|_| after),
             max_unconfirmed: self.max_unconfirmed,
         }
@@ -255,7 +262,7 @@ impl Starter<'_> {
         let route = |(transport, tag): (T, Tag)| {
             let bounds = common.bounds(attempts, transport.largest_batch());
             let disk = common.spool.clone().map(|spool| Disk::new(spool, Tag::of(name), tag));
-            Route::new(transport, bounds, common.settings.drain_rate, disk, Arc::clone(dead), &*seat.owns)
+            Route::new(transport, bounds, &common.settings, disk, Arc::clone(dead), &*seat.owns)
         };
         let routes = transports.into_iter().zip(layout.tags()).map(route).collect();
         Box::new(Routed::start(name, kind, layout.route_by, routes, seat.clone()))

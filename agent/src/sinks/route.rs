@@ -1,8 +1,8 @@
 //! One route of a sink on one worker: drives its queue, makes attempts and repeats them, and keeps its counts.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::future::pending;
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,15 +16,20 @@ use super::SinkReport;
 use super::dead::{DeadLetters, Letter};
 use super::delivery::{Delivery, Outcome, Transport};
 use super::disk::Disk;
-use super::queue::{Batch, Bounds, Load, Pace, Place, Queue, WINDOW};
+use super::queue::{Batch, Bounds, Load, Pace, Place, Queue};
+use crate::config::SpoolConfig;
 use crate::gateway::backoff::Backoff;
 use crate::pipeline::{Event, Lane};
+use crate::spool::{Expiry, SpoolLimits};
+use crate::telemetry::clock::now_ms;
 
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 /// Between two looks for events that wait too long.
 const TICK: Duration = Duration::from_millis(50);
 /// Between two attempts at the spool, when the disk is in trouble.
 const DISK_RETRY: Duration = Duration::from_millis(250);
+/// A batch that has failed as often as this is taken apart: one of its events may be what fails.
+const APART_AFTER: u32 = 2;
 /// Between two lines in the log about the same route.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
 
@@ -32,18 +37,19 @@ const LOG_PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct Route<T> {
     transport: T,
     queue: RefCell<Queue>,
-    /// Attempts at once.
-    attempts: usize,
     disk: Option<Disk>,
     dead_letters: Arc<DeadLetters>,
     pushed: Notify,
+    /// The queue was changed by hand, or has come to its end.
+    ordered: Notify,
+    expiry: RefCell<Expiry>,
     delivered: Cell<u64>,
     retries: Cell<u64>,
     dead: Cell<u64>,
     dropped: Cell<u64>,
     purged: Cell<u64>,
     trouble: RefCell<Trouble>,
-    disk_trouble: RefCell<Option<String>>,
+    disk_trouble: RefCell<DiskTrouble>,
     disk_again: Cell<Option<Instant>>,
 }
 
@@ -56,12 +62,38 @@ struct Trouble {
     logged: Option<Instant>,
 }
 
+/// Why the spool could not do the last that it was asked to.
+#[derive(Default)]
+struct DiskTrouble {
+    append: Option<String>,
+    load: Option<String>,
+}
+
+impl DiskTrouble {
+    fn told(&self) -> Option<String> {
+        let append = self.append.as_ref().map(|reason| format!("its spool cannot be used, sockets are held: {reason}"));
+        append.or_else(|| self.load.as_ref().map(|reason| format!("its spool cannot be read: {reason}")))
+    }
+}
+
+/// How an attempt, or a part of one, ended.
+enum End {
+    /// With these events nothing more is to be done.
+    Done,
+    /// To be attempted again, after this time where the other side says so.
+    Again(Option<Duration>),
+    /// One of them is refused.
+    Apart,
+}
+
 /// Records of the spool by index, and where to go on.
 pub(super) type Loaded = (Vec<(u64, Delivery)>, u64);
 
 /// What the loop waits for.
 enum Step {
     Finished(Batch),
+    /// An attempt was given up, as the agent ends.
+    GivenUp,
     Appended(Result<Vec<Place>, String>),
     Loaded(Load, Result<Loaded, String>),
     Tick,
@@ -73,13 +105,12 @@ impl<T: Transport> Route<T> {
     pub(super) fn new(
         transport: T,
         bounds: Bounds,
-        drain_rate: u32,
+        settings: &SpoolConfig,
         disk: Option<Disk>,
         dead_letters: Arc<DeadLetters>,
         owns: &dyn Fn(u32) -> bool,
     ) -> Self {
-        let attempts = bounds.attempts;
-        let mut queue = Queue::new(bounds, Pace::new(drain_rate, Instant::now()));
+        let mut queue = Queue::new(bounds, Pace::new(settings.drain_rate, Instant::now()));
         if let Some(disk) = &disk {
             disk.backlogs().filter(|found| owns(found.key.shard)).for_each(|found| {
                 queue.recover(found.key.shard, found.head, found.tail);
@@ -89,10 +120,11 @@ impl<T: Transport> Route<T> {
         Self {
             transport,
             queue: RefCell::new(queue),
-            attempts,
             disk,
             dead_letters,
             pushed: Notify::new(),
+            ordered: Notify::new(),
+            expiry: RefCell::new(SpoolLimits::of(settings).expiry),
             delivered: Cell::default(),
             retries: Cell::default(),
             dead: Cell::default(),
@@ -124,7 +156,33 @@ impl<T: Transport> Route<T> {
     pub(super) fn with_queue<R>(&self, change: impl FnOnce(&mut Queue) -> R) -> R {
         let result = change(&mut self.queue.borrow_mut());
         self.pushed.notify_one();
+        self.ordered.notify_waiters();
         result
+    }
+
+    /// Goes by these settings from now on.
+    pub(super) fn adopt(&self, settings: &SpoolConfig, max_unconfirmed: u32) {
+        *self.expiry.borrow_mut() = SpoolLimits::of(settings).expiry;
+        self.with_queue(|queue| queue.adopt(settings, max_unconfirmed));
+    }
+
+    /// Attempts what is in memory and begins nothing else; ready when that is over. What fails now stays in the spool.
+    pub(super) async fn finish(&self) {
+        self.with_queue(Queue::close);
+        self.until(Queue::is_closed).await;
+        // What still comes from the disk would be delivered, and stay there.
+        self.with_queue(Queue::end);
+        self.remove();
+    }
+
+    async fn until(&self, is_so: impl Fn(&Queue) -> bool) {
+        loop {
+            let changed = self.ordered.notified();
+            if is_so(&self.queue.borrow()) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Gives the backlog up.
@@ -144,16 +202,19 @@ impl<T: Transport> Route<T> {
             while let Some(batch) = self.take_batch() {
                 attempts.push(self.attempt(batch));
             }
+            if self.queue.borrow().is_closed() {
+                self.ordered.notify_waiters();
+            }
             let mut disk_due = self.disk_rests();
             if let Some(disk) = self.disk.as_ref().filter(|_| disk_due.is_none()) {
                 appends.extend(self.take_append(disk));
                 while let Some(load) = self.take_load() {
                     loads.push(disk.load(load));
                 }
-                disk_due = self.queue.borrow().load_due(self.window(), Instant::now()).filter(|_| loads.is_empty());
+                disk_due = self.queue.borrow().load_due(Instant::now()).filter(|_| loads.is_empty());
             }
             let step = tokio::select! {
-                Some(batch) = attempts.next() => Step::Finished(batch),
+                Some(ended) = attempts.next() => ended,
                 Some(answer) = appends.next() => Step::Appended(answer),
                 Some((load, answer)) = loads.next() => Step::Loaded(load, answer),
                 () = self.pushed.notified() => Step::Pushed,
@@ -169,12 +230,7 @@ impl<T: Transport> Route<T> {
     }
 
     fn take_load(&self) -> Option<Load> {
-        self.queue.borrow_mut().take_load(self.window(), Instant::now())
-    }
-
-    /// While attempts fail, no more is loaded than can be attempted: what waits in the spool can still expire there.
-    fn window(&self) -> usize {
-        if self.trouble.borrow().events > 0 { self.attempts.min(WINDOW) } else { WINDOW }
+        self.queue.borrow_mut().take_load(Instant::now())
     }
 
     fn take_append<'a>(&self, disk: &'a Disk) -> Option<impl Future<Output = Result<Vec<Place>, String>> + 'a> {
@@ -186,47 +242,64 @@ impl<T: Transport> Route<T> {
         let now = Instant::now();
         match step {
             Step::Finished(batch) => self.queue.borrow_mut().finished(&batch, now),
+            Step::GivenUp => self.queue.borrow_mut().given_up(),
             Step::Appended(answer) => self.appended(answer, now),
             Step::Loaded(load, answer) => self.loaded(load, answer),
             Step::Tick => {
-                let mut queue = self.queue.borrow_mut();
-                queue.tick(now);
-                let removals = queue.take_removals();
-                if let Some(disk) = &self.disk {
-                    removals.into_iter().for_each(|(shard, below)| disk.remove(shard, below));
-                }
+                self.queue.borrow_mut().tick(now);
+                self.forget_disk_trouble();
+                self.remove();
             }
             Step::Pushed => {}
         }
     }
 
+    /// Lets go of what the spool need not hold any more.
+    fn remove(&self) {
+        let removals = self.queue.borrow_mut().take_removals();
+        if let Some(disk) = &self.disk {
+            removals.into_iter().for_each(|(shard, below)| disk.remove(shard, below));
+        }
+    }
+
+    /// What the spool could not do may not be wanted any more.
+    fn forget_disk_trouble(&self) {
+        let (queue, mut trouble) = (self.queue.borrow(), self.disk_trouble.borrow_mut());
+        trouble.append.take_if(|_| !queue.needs_spool());
+        trouble.load.take_if(|_| queue.spooled() == 0);
+    }
+
     fn appended(&self, answer: Result<Vec<Place>, String>, now: Instant) {
         match answer {
             Ok(places) => {
-                self.disk_trouble.take();
+                self.disk_trouble.borrow_mut().append = None;
                 let dropped = places.iter().filter(|place| **place == Place::Dropped).count();
                 self.dropped.set(self.dropped.get() + dropped as u64);
                 self.queue.borrow_mut().appended(&places, now);
             }
             Err(reason) => {
                 self.queue.borrow_mut().append_failed();
-                self.disk_failed(reason);
+                self.disk_trouble.borrow_mut().append = Some(reason);
+                self.leave_disk_alone();
             }
         }
     }
 
     fn loaded(&self, load: Load, answer: Result<Loaded, String>) {
         match answer {
-            Ok((records, next)) => self.queue.borrow_mut().loaded(load, records, next),
+            Ok((records, next)) => {
+                self.disk_trouble.borrow_mut().load = None;
+                self.queue.borrow_mut().loaded(load, records, next);
+            }
             Err(reason) => {
                 self.queue.borrow_mut().load_failed(load);
-                self.disk_failed(reason);
+                self.disk_trouble.borrow_mut().load = Some(reason);
+                self.leave_disk_alone();
             }
         }
     }
 
-    fn disk_failed(&self, reason: String) {
-        *self.disk_trouble.borrow_mut() = Some(reason);
+    fn leave_disk_alone(&self) {
         self.disk_again.set(Some(Instant::now() + DISK_RETRY));
     }
 
@@ -235,56 +308,111 @@ impl<T: Transport> Route<T> {
         self.disk_again.get().filter(|again| *again > Instant::now())
     }
 
-    /// Repeats attempts until the other side has the events or refuses them.
-    async fn attempt(&self, batch: Batch) -> Batch {
+    /// Repeats an attempt until the other side has its events or refuses them.
+    async fn attempt(&self, batch: Batch) -> Step {
         let mut troubled = false;
-        self.deliver(&batch.deliveries, &mut troubled).await;
+        let step = self.deliver(batch, &mut troubled).await;
         if troubled {
             self.trouble.borrow_mut().events -= 1;
         }
-        batch
+        step
     }
 
-    async fn deliver(&self, deliveries: &[Delivery], troubled: &mut bool) {
-        let mut backoff = BACKOFF;
+    async fn deliver(&self, batch: Batch, troubled: &mut bool) -> Step {
+        let (mut backoff, mut failures) = (BACKOFF, 0);
         loop {
-            let pause = match self.transport.deliver(deliveries).await {
-                Outcome::Accepted => return self.delivered.set(self.delivered.get() + deliveries.len() as u64),
-                Outcome::Refused(reason) => match deliveries {
-                    [delivery] => match self.bury(delivery, reason).await {
-                        Ok(()) => return,
-                        Err(error) => {
-                            let reason = format!("refused an event, and the dead letters cannot take it: {error}");
-                            self.failed(reason, troubled);
-                            backoff.next(&mut fastrand::Rng::new())
-                        }
-                    },
-                    several => return self.deliver_each(several, troubled).await,
-                },
-                Outcome::Failed { reason, pause } => {
-                    self.failed(reason, troubled);
-                    pause.unwrap_or_else(|| backoff.next(&mut fastrand::Rng::new()))
-                }
-            };
-            sleep(pause).await;
+            match self.deliver_once(&batch.deliveries, troubled).await {
+                End::Done => return Step::Finished(batch),
+                End::Apart => return self.deliver_each(batch, troubled).await,
+                End::Again(pause) if self.rest(&mut backoff, pause).await => failures += 1,
+                End::Again(_) => return Step::GivenUp,
+            }
+            if failures == APART_AFTER && batch.deliveries.len() > 1 {
+                return self.deliver_each(batch, troubled).await;
+            }
         }
     }
 
-    /// One of several was refused: it shows which, when each goes alone.
-    async fn deliver_each(&self, several: &[Delivery], troubled: &mut bool) {
-        for delivery in several {
-            Box::pin(self.deliver(std::slice::from_ref(delivery), troubled)).await;
+    /// One of several is at fault: it shows which, when each goes alone. A key whose event fails lets the others go first.
+    async fn deliver_each(&self, batch: Batch, troubled: &mut bool) -> Step {
+        let mut backoff = BACKOFF;
+        let mut keys = batch.apart();
+        while let Some(mut events) = keys.pop_front() {
+            while let Some(event) = events.front() {
+                match self.deliver_once(&event.deliveries, troubled).await {
+                    End::Done | End::Apart => {}
+                    End::Again(pause) if self.rest(&mut backoff, pause).await => break,
+                    End::Again(_) => return Step::GivenUp,
+                }
+                self.queue.borrow_mut().done_with(event, Instant::now());
+                self.pushed.notify_one();
+                backoff = BACKOFF;
+                events.pop_front();
+            }
+            keys.extend(Some(events).filter(|events| !events.is_empty()));
+        }
+        Step::Finished(Batch::default())
+    }
+
+    async fn deliver_once(&self, deliveries: &[Delivery], troubled: &mut bool) -> End {
+        let deliveries = self.without_expired(deliveries);
+        if deliveries.is_empty() {
+            return End::Done;
+        }
+        match self.transport.deliver(&deliveries).await {
+            Outcome::Accepted => self.delivered.set(self.delivered.get() + deliveries.len() as u64),
+            Outcome::Refused(reason) => match &*deliveries {
+                [delivery] => return self.bury(delivery, reason, troubled).await,
+                _ => return End::Apart,
+            },
+            Outcome::Failed { reason, pause } => {
+                self.failed(reason, troubled);
+                return End::Again(pause);
+            }
+        }
+        End::Done
+    }
+
+    /// What is still worth an attempt; the others are counted. Once loaded, an event cannot expire in the spool.
+    fn without_expired<'a>(&self, deliveries: &'a [Delivery]) -> Cow<'a, [Delivery]> {
+        let (now, expiry) = (now_ms(), self.expiry.borrow());
+        let is_over = |delivery: &Delivery| expiry.is_over(delivery.kind, now.saturating_sub(delivery.received_ms));
+        let Some(disk) = self.disk.as_ref().filter(|_| deliveries.iter().any(is_over)) else {
+            return deliveries.into();
+        };
+        let left: Vec<Delivery> = deliveries.iter().filter(|delivery| !is_over(delivery)).cloned().collect();
+        disk.expired((deliveries.len() - left.len()) as u64);
+        left.into()
+    }
+
+    /// Waits before an attempt is repeated, also while the sink is paused; whether it is to be. When the agent ends it is
+    /// at once, for the last time.
+    async fn rest(&self, backoff: &mut Backoff, pause: Option<Duration>) -> bool {
+        if self.queue.borrow().is_closing() {
+            return false;
+        }
+        let pause = pause.unwrap_or_else(|| backoff.next(&mut fastrand::Rng::new()));
+        let may_go_on = async {
+            sleep(pause).await;
+            self.until(|queue| !queue.paused).await;
+        };
+        tokio::select! {
+            () = self.until(Queue::is_closing) => !self.queue.borrow().paused,
+            () = may_go_on => true,
         }
     }
 
     /// An event that is refused for good goes to the dead letters; while they do not take it, it is not done with.
-    async fn bury(&self, delivery: &Delivery, reason: String) -> io::Result<()> {
+    async fn bury(&self, delivery: &Delivery, reason: String, troubled: &mut bool) -> End {
         let letter = Letter::new(delivery, self.transport.shown(), reason);
-        self.dead_letters.bury(letter.clone()).await?;
+        if let Err(error) = self.dead_letters.bury(letter.clone()).await {
+            self.failed(format!("refused an event, and the dead letters cannot take it: {error}"), troubled);
+            return End::Again(None);
+        }
         let Letter { id, route, reason, .. } = letter;
         tracing::warn!(id, kind = delivery.kind.name(), route, "an event was refused: {reason}");
         self.dead.set(self.dead.get() + 1);
-        Ok(())
+        End::Done
     }
 
     fn failed(&self, reason: String, troubled: &mut bool) {
@@ -311,8 +439,8 @@ impl<T: Transport> Route<T> {
         report.dropped += self.dropped.get();
         report.purged += self.purged.get();
         let trouble = self.trouble.borrow();
-        if let Some(reason) = self.disk_trouble.borrow().as_ref() {
-            report.trouble = Some(format!("its spool cannot be used, sockets are held: {reason}"));
+        if let Some(told) = self.disk_trouble.borrow().told() {
+            report.trouble = Some(told);
         } else if trouble.events > 0 && report.trouble.is_none() {
             report.trouble = Some(format!("{} {}", self.transport.shown(), trouble.reason));
         }

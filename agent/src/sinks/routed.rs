@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, join_all};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -83,7 +83,12 @@ impl<T: Transport> Sink for Routed<T> {
     }
 
     fn adopt(&self, settings: &SpoolConfig, max_unconfirmed: u32) {
-        self.routes.iter().for_each(|route| route.with_queue(|queue| queue.adopt(settings, max_unconfirmed)));
+        self.routes.iter().for_each(|route| route.adopt(settings, max_unconfirmed));
+    }
+
+    fn finish(&self) -> LocalBoxFuture<'static, ()> {
+        let routes = self.routes.clone();
+        Box::pin(async move { drop(join_all(routes.iter().map(|route| route.finish())).await) })
     }
 
     fn resend(&self, letters: &[Letter]) -> LocalBoxFuture<'static, ()> {

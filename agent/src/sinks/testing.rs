@@ -48,7 +48,8 @@ impl TestSink {
             WhenFull::DropClass => spool::WhenFull::DropClass,
             WhenFull::Hold => spool::WhenFull::Hold,
         };
-        let limits = SpoolLimits { max_bytes: settings.max_bytes, when_full, ..SpoolLimits::default() };
+        let (max_bytes, reserve_bytes) = (settings.max_bytes, settings.reserve_bytes);
+        let limits = SpoolLimits { max_bytes, reserve_bytes, when_full, ..SpoolLimits::default() };
         let spool = Spool::open(&folder.path().join("spool"), limits).expect("it opens");
         Self::start_in(Rc::clone(folder), config, Some(spool), settings, total).expect("it starts")
     }
@@ -83,6 +84,11 @@ impl TestSink {
     /// Events that its spool has on disk.
     pub(super) fn on_disk(&self) -> u64 {
         self.common.spool().map_or(0, |spool| spool.status(Tag::of(&self.report().name)).events)
+    }
+
+    /// Events that its spool counts as expired.
+    pub(super) fn expired(&self) -> u64 {
+        self.common.spool().map_or(0, |spool| spool.status(Tag::of(&self.report().name)).expired)
     }
 
     /// Its dead letters.

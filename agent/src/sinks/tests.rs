@@ -170,3 +170,41 @@ fn a_full_spool_holds_back_and_loses_nothing() {
         until("all are confirmed", || feed.lane.outstanding() == 0).await;
     });
 }
+
+#[test]
+fn a_disk_that_is_full_does_not_stop_a_sink_whose_other_side_is_back() {
+    run(async {
+        let mut place = Place::new();
+        place.settings.reserve_bytes = u64::MAX;
+        place.away();
+        let (sink, feed) = (place.start(), Feed::new());
+        feed.push(&*sink, guilds(100));
+        until("it is said", || sink.report().trouble.is_some_and(|trouble| trouble.contains("disk full"))).await;
+        assert_eq!(feed.lane.outstanding(), 100);
+        feed.push(&*sink, guilds(100));
+        place.back();
+        until("all are confirmed", || feed.lane.outstanding() == 0).await;
+        feed.push(&*sink, guilds(100));
+        until("these, too", || feed.lane.outstanding() == 0).await;
+        place.assert_exact(300);
+        until("the trouble is over", || sink.report().trouble.is_none()).await;
+    });
+}
+
+#[test]
+fn what_expires_in_memory_is_not_delivered_and_counted_once() {
+    run(async {
+        let mut place = Place::new();
+        place.settings.max_age = Some(Duration::from_millis(400));
+        place.away();
+        let (sink, feed) = (place.start(), Feed::new());
+        feed.push(&*sink, guilds(50));
+        until("all are spooled", || feed.lane.outstanding() == 0).await;
+        until("they have expired", || sink.report().spooled == 0).await;
+        feed.push(&*sink, guilds(50));
+        place.back();
+        until("the others have arrived", || place.arrived().len() >= 50).await;
+        assert_eq!(place.arrived().iter().map(|(_, seq)| *seq).min(), Some(51), "what was too old came");
+        assert_eq!(sink.expired(), 50);
+    });
+}

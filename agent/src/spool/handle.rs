@@ -151,6 +151,11 @@ impl Spool {
         }
     }
 
+    /// Counts events that were loaded and then found expired.
+    pub fn count_expired(&self, sink: Tag, events: u64) {
+        self.0.shared.ledger().account_mut(sink).expired += events;
+    }
+
     /// Removes everything that is spooled for a sink, and tells how many events that were.
     pub fn purge(&self, sink: Tag) -> impl Future<Output = Result<u64, SpoolTrouble>> + use<> {
         let (done, answer) = oneshot::channel();

@@ -231,10 +231,29 @@ fn what_is_too_old_is_left_out_and_counted_once() {
     drop(spool);
 
     let spool = open_with(folder.path(), SpoolLimits { expiry, ..limits() });
+    until(&spool, "swept", |status| status.events == 3);
     assert_eq!(seqs(&spool, 0), [2, 4]);
     assert_eq!(seqs(&spool, 0), [2, 4]);
     assert_eq!(spool.status(sink()).expired, 2);
+}
+
+#[test]
+fn what_was_given_out_does_not_expire_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let expiry = Expiry { any: Some(Duration::from_secs(60)), by_kind: vec![] };
+    let spool = open(folder.path());
+    let aged = |shard, seq| NewRecord { received_ms: message(shard, seq).received_ms - 120_000, ..message(shard, seq) };
+    append(
+        &spool,
+        vec![aged(0, 1), aged(0, 2), NewRecord { entry: Entry::InFlight, ..aged(1, 1) }, aged(2, 1), aged(2, 2)],
+    );
+    assert_eq!(wait(spool.load(key(0), 0, 1, 1)).unwrap().records.len(), 1);
+    // From here on everything is too old, and the next search finds what it may.
+    spool.set_limits(SpoolLimits { expiry, ..limits() }).unwrap();
     until(&spool, "swept", |status| status.events == 3);
+    std::thread::sleep(Duration::from_millis(200));
+    let streams: Vec<(u32, u64)> = spool.streams(sink()).iter().map(|state| (state.key.shard, state.head)).collect();
+    assert_eq!((streams, spool.status(sink()).expired), (vec![(0, 0), (1, 0)], 2));
 }
 
 #[test]

@@ -12,8 +12,8 @@ use super::disk::{free_bytes, taken_bytes};
 use super::file::{File, Unread, Write, describe};
 use super::format::{Undecodable, read_before, read_record, write_record};
 use super::handle::Shared;
-use super::ledger::Staged;
-use super::{Loaded, NewRecord, Placed, Record, SpoolLimits, SpoolTrouble, StreamKey, Tag};
+use super::ledger::{Staged, Stream};
+use super::{Entry, Loaded, NewRecord, Placed, Record, SpoolLimits, SpoolTrouble, StreamKey, Tag};
 use crate::memory;
 use crate::telemetry::clock::now_ms;
 
@@ -96,6 +96,8 @@ pub(super) struct Writer {
     sweep_at: Instant,
     /// Up to where the streams' expired and unreadable records have been counted.
     counted: HashMap<StreamKey, u64>,
+    /// Up to where each stream was loaded, or kept because it was in flight: it is their holder's to expire what is below.
+    given_out: HashMap<StreamKey, u64>,
     /// One encoded record.
     scratch: Vec<u8>,
 }
@@ -117,6 +119,7 @@ impl Writer {
             purges: Vec::new(),
             sweep_at: now,
             counted: HashMap::new(),
+            given_out: HashMap::new(),
             scratch: Vec::new(),
         }
     }
@@ -213,8 +216,11 @@ impl Writer {
     /// Places the records; an append that has to wait is answered at once.
     fn stage(&mut self, batch: &mut Batch, sink: Tag, records: &[NewRecord], done: Done<Vec<Placed>>) {
         let Batch { writes, staged, bytes, appends, .. } = batch;
-        let scratch = &mut self.scratch;
+        let (scratch, given_out) = (&mut self.scratch, &mut self.given_out);
         let placed = staged.append(&self.shared.ledger(), &self.limits, sink, records, |record, place| {
+            if record.entry == Entry::InFlight {
+                given_out.insert(place.key, place.index + 1);
+            }
             write_record(scratch, record, place.before);
             *bytes += scratch.len();
             writes.push(Write::Put(place.key, place.index, scratch.as_slice().into()));
@@ -321,6 +327,8 @@ impl Writer {
             }
             next += 1;
         }
+        let given_out = self.given_out.entry(*key).or_default();
+        *given_out = next.max(*given_out);
         Ok(Loaded { records, next })
     }
 
@@ -401,9 +409,10 @@ impl Writer {
         }
     }
 
-    /// Removes what has expired at the heads of streams; goes on soon where that is much.
+    /// Removes what has expired at the heads of streams of which nothing is given out; goes on soon where that is much.
     fn sweep(&mut self) {
-        let streams: Vec<_> = self.shared.ledger().filled().collect();
+        let is_here = |(key, stream): &(StreamKey, Stream)| self.given_out.get(key).is_none_or(|to| *to <= stream.head);
+        let streams: Vec<_> = self.shared.ledger().filled().filter(is_here).collect();
         let mut left = EXAMINED;
         for (key, stream) in streams {
             let end = stream.tail.min(stream.head + left);

@@ -2,6 +2,12 @@
 
 use std::collections::BTreeSet;
 
+/// Records from the first that is still needed up to where loading goes on while that one does not get on. Each is
+/// remembered, and comes again after a crash.
+const SPAN: u64 = 1 << 16;
+/// Looks without a change, at the first that is still needed, after which it does not get on.
+const STILL: u8 = 2;
+
 /// The records `head..tail` of one stream; `head` is the first that is still needed.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
@@ -13,12 +19,17 @@ pub(super) struct Backlog {
     pub(super) coming: u64,
     /// A load has been asked for.
     pub(super) loading: bool,
+    /// Records that loading has passed over for now.
+    pub(super) parked: usize,
     /// Spilled while they were attempted: memory still has them, so they are not loaded.
     held: BTreeSet<u64>,
     /// No longer needed, but behind one that is.
     done: BTreeSet<u64>,
     /// The spool was told to forget what is below.
     removed: u64,
+    /// The head as it was last looked at, and how often it had not moved.
+    seen: u64,
+    still: u8,
 }
 
 impl Backlog {
@@ -46,8 +57,22 @@ impl Backlog {
         self.pass();
     }
 
-    pub(super) fn can_load(&self) -> bool {
-        !self.loading && self.next < self.tail
+    /// Notes whether the head has moved.
+    pub(super) fn look(&mut self) {
+        self.still = if self.seen == self.head { self.still.saturating_add(1) } else { 0 };
+        self.seen = self.head;
+    }
+
+    /// Whether loading can go on: up to `near` records from the head, and beyond it while the head does not get on.
+    pub(super) fn can_load(&self, near: usize) -> bool {
+        let ahead = self.next - self.head;
+        let is_allowed = ahead < near as u64 || (self.still >= STILL && ahead < SPAN);
+        !self.loading && self.next < self.tail && is_allowed
+    }
+
+    /// Whether memory has everything that is to be delivered before what comes now.
+    pub(super) fn is_caught_up(&self) -> bool {
+        !self.loading && self.next == self.tail && self.parked == 0
     }
 
     /// Where loading goes on.
@@ -78,12 +103,11 @@ impl Backlog {
         self.advance();
     }
 
-    /// A record has done its duty; whether it had been loaded.
-    pub(super) fn settle(&mut self, index: u64) -> bool {
-        let was_loaded = !self.held.remove(&index) && index < self.next;
+    /// A record has done its duty.
+    pub(super) fn settle(&mut self, index: u64) {
+        self.held.remove(&index);
         self.done.insert(index);
         self.advance();
-        was_loaded
     }
 
     fn advance(&mut self) {
@@ -113,10 +137,11 @@ impl Backlog {
         self.head == self.tail && self.removed == self.head && self.coming == 0 && !self.loading
     }
 
-    /// Gives everything up; how many of that had not been loaded.
+    /// Gives everything up; how many of that memory does not have.
     pub(super) fn purge(&mut self) -> u64 {
         let needless = self.done.range(self.next..).count() + self.held.range(self.next..).count();
-        let unloaded = self.tail - self.next - needless as u64;
+        let unloaded = self.tail - self.next - needless as u64 + self.parked as u64;
+        self.parked = 0;
         self.held.clear();
         self.done.clear();
         (self.head, self.next) = (self.tail, self.tail);

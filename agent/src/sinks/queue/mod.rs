@@ -9,29 +9,33 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use pilothouse_shared::ids::GuildId;
-
 use self::backlog::Backlog;
+use self::item::{Item, Key, Owed};
 use self::ordered::{Ordered, Taken};
+use self::window::{Parked, Window};
 use super::delivery::Delivery;
 use crate::config::SpoolConfig;
 use crate::pipeline::{Event, Lane};
 use crate::spool::{Entry, Mark};
 
 mod backlog;
+mod item;
 mod ordered;
 mod pace;
 #[cfg(test)]
 mod tests;
+mod window;
 
+pub(super) use item::{Batch, Load, Place, Spilled};
 pub(super) use pace::Pace;
+pub(super) use window::Size;
 
-/// Events from the spool that are in memory at a time, while all is well.
-pub(super) const WINDOW: usize = 1024;
-/// Events of one stream that are loaded at a time.
-const LOAD: usize = 64;
+/// Events from the spool that wait in memory at a time, and their bytes, beyond what the loads under way bring.
+pub(super) const WINDOW: Size = Size { events: 1024, bytes: 8 << 20 };
 /// Events of one append.
 const APPEND: usize = 1024;
+/// Bytes of one append, beyond its first event.
+const APPEND_BYTES: usize = 1 << 20;
 
 /// While a socket is held because of unconfirmed events, they are spilled after this time.
 const SPILL_HELD_AFTER: Duration = Duration::from_millis(100);
@@ -45,99 +49,12 @@ pub(super) struct Bounds {
     pub(super) attempts: usize,
     /// Events of an attempt.
     pub(super) batch: usize,
+    /// What waits in memory of the backlog.
+    pub(super) window: Size,
     /// An event that is not confirmed after this time goes to the spool; none: there is no spool.
     pub(super) spill_after: Option<Duration>,
     /// Unconfirmed events at which a session's socket is held.
     pub(super) max_unconfirmed: usize,
-}
-
-/// What must stay in order among itself.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum Key {
-    Guild(GuildId),
-    /// Events without a guild, by shard.
-    Shard(u32),
-}
-
-impl Key {
-    fn of(delivery: &Delivery) -> Self {
-        delivery.guild.map_or(Self::Shard(delivery.stream), Self::Guild)
-    }
-}
-
-/// One event that is in memory.
-struct Item {
-    delivery: Delivery,
-    /// Until it is confirmed.
-    owed: Option<Owed>,
-    /// Its record in the spool.
-    index: Option<u64>,
-    /// Part of an attempt.
-    out: bool,
-}
-
-/// A lane's claim to hear of an event.
-pub(super) struct Owed {
-    lane: Rc<Lane>,
-    seq: u64,
-    received: Instant,
-}
-
-impl Owed {
-    fn confirm(self, now: Instant) {
-        self.lane.confirm(self.seq, now);
-    }
-}
-
-/// An event on its way to the spool.
-pub(super) struct Spilled {
-    pub(super) delivery: Delivery,
-    owed: Option<Owed>,
-    /// It is part of an attempt, too.
-    out: Option<u64>,
-}
-
-impl Spilled {
-    /// How it comes into the spool. What does not come by its session's lane is a dead letter.
-    pub(super) fn entry(&self) -> Entry {
-        match (&self.owed, self.out) {
-            (_, Some(_)) => Entry::InFlight,
-            (Some(owed), None) if !Rc::ptr_eq(&owed.lane.origin, &self.delivery.origin) => Entry::Again,
-            (_, None) => Entry::Fresh,
-        }
-    }
-}
-
-/// Where the spool put an event.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Place {
-    At(u64),
-    /// It had no room for events of this kind.
-    Dropped,
-}
-
-impl Place {
-    fn index(self) -> Option<u64> {
-        match self {
-            Self::At(index) => Some(index),
-            Self::Dropped => None,
-        }
-    }
-}
-
-/// Events of one attempt.
-pub(super) struct Batch {
-    ids: Vec<u64>,
-    keys: Vec<Key>,
-    pub(super) deliveries: Vec<Delivery>,
-}
-
-/// A part of the backlog that is to be loaded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Load {
-    pub(super) shard: u32,
-    pub(super) from: u64,
-    pub(super) count: usize,
 }
 
 /// The events of one shard.
@@ -146,6 +63,8 @@ struct Stream {
     /// Ids of live events, oldest first; some may be confirmed already.
     live: VecDeque<u64>,
     backlog: Option<Backlog>,
+    /// It is among those that are to be spilled.
+    to_spill: bool,
 }
 
 /// The queue of one route on one worker.
@@ -157,39 +76,47 @@ pub(super) struct Queue {
     ordered: Ordered<Key, u64>,
     streams: HashMap<u32, Stream>,
     /// Shards of which everything is to be spilled.
-    to_spill: Vec<u32>,
+    to_spill: VecDeque<u32>,
     /// On their way to the spool, but not yet given to it.
     waiting: VecDeque<Spilled>,
     /// Given to the spool, which has not answered.
     appending: Vec<Spilled>,
     /// Events of the next append at most.
     append: usize,
+    /// The last append failed.
+    is_failing: bool,
     /// Shards of which something can be loaded.
     loadable: VecDeque<u32>,
-    /// Items that came from the spool.
-    loaded: usize,
     /// How far each shard's session is in the spool.
     marks: HashMap<u32, Mark>,
+    window: Window,
     pub(super) paused: bool,
+    /// The agent ends: what was begun with is still attempted, and nothing more.
+    is_closing: bool,
+    /// No other attempt begins.
+    is_over: bool,
 }
 
 impl Queue {
     pub(super) fn new(bounds: Bounds, pace: Pace) -> Self {
         Self {
             ordered: Ordered::new(bounds.attempts),
+            window: Window::new(bounds.window, bounds.attempts),
             bounds,
             pace,
             items: HashMap::new(),
             next_id: 0,
             streams: HashMap::new(),
-            to_spill: Vec::new(),
+            to_spill: VecDeque::new(),
             waiting: VecDeque::new(),
             appending: Vec::new(),
             append: APPEND,
+            is_failing: false,
             loadable: VecDeque::new(),
-            loaded: 0,
             marks: HashMap::new(),
             paused: false,
+            is_closing: false,
+            is_over: false,
         }
     }
 
@@ -222,17 +149,30 @@ impl Queue {
     /// Takes over an event, behind every other of its shard.
     pub(super) fn push(&mut self, event: &Event, delivery: Delivery) {
         let owed = Some(Owed { lane: Rc::clone(&event.lane), seq: event.seq, received: event.received });
+        if self.window.has_parked(Key::of(&delivery)) {
+            return self.push_to_spool(delivery, owed);
+        }
         let stream = self.streams.entry(delivery.stream).or_default();
         match &mut stream.backlog {
             Some(backlog) if backlog.is_behind() => {
                 backlog.coming += 1;
                 self.waiting.push_back(Spilled { delivery, owed, out: None });
             }
-            _ => {
-                stream.live.push_back(self.next_id);
-                self.admit(Item { delivery, owed, index: None, out: false });
-            }
+            _ => self.push_live(delivery, owed),
         }
+    }
+
+    fn push_live(&mut self, delivery: Delivery, owed: Option<Owed>) {
+        self.streams.entry(delivery.stream).or_default().live.push_back(self.next_id);
+        self.admit(Item { delivery, owed, index: None, out: false });
+    }
+
+    fn push_to_spool(&mut self, delivery: Delivery, owed: Option<Owed>) {
+        // The spool takes a session for safe up to its last event there: none that is only in memory may be before it.
+        self.spill_stream(delivery.stream);
+        let stream = self.streams.entry(delivery.stream).or_default();
+        stream.backlog.get_or_insert_default().coming += 1;
+        self.waiting.push_back(Spilled { delivery, owed, out: None });
     }
 
     /// Takes over an event of long ago, by way of the spool; `lane` is told by number `seq` when it is safe there.
@@ -241,11 +181,7 @@ impl Queue {
         if self.bounds.spill_after.is_none() {
             return self.admit(Item { delivery, owed, index: None, out: false });
         }
-        // The spool takes a session for safe up to its last event there: none that is only in memory may be before it.
-        self.spill_stream(delivery.stream);
-        let stream = self.streams.entry(delivery.stream).or_default();
-        stream.backlog.get_or_insert_default().coming += 1;
-        self.waiting.push_back(Spilled { delivery, owed, out: None });
+        self.push_to_spool(delivery, owed);
     }
 
     fn admit(&mut self, item: Item) {
@@ -257,21 +193,36 @@ impl Queue {
 
     /// The next attempt, if there is something to attempt and room for it.
     pub(super) fn take_batch(&mut self) -> Option<Batch> {
-        if self.paused {
+        if self.paused || self.is_over {
             return None;
         }
-        let Self { ordered, items, bounds, .. } = self;
+        let Self { ordered, items, bounds, window, .. } = self;
         let Taken { keys, items: ids } = ordered.take(bounds.batch, |id| items.contains_key(id))?;
         let deliveries = ids.iter().map(|id| {
             let item = items.get_mut(id).expect("what is taken is in");
             item.out = true;
+            if item.index.is_some() {
+                window.taken(Key::of(&item.delivery), item.delivery.payload.len());
+            }
             item.delivery.clone()
         });
         Some(Batch { deliveries: deliveries.collect(), ids, keys })
     }
 
-    /// The other side has the events of an attempt, or they are among the dead letters.
+    /// An attempt is over: the other side has its events, or they are among the dead letters.
     pub(super) fn finished(&mut self, batch: &Batch, now: Instant) {
+        self.ordered.over();
+        self.done_with(batch, now);
+    }
+
+    /// An attempt is given up, as the agent ends: its events are not done with.
+    pub(super) fn given_up(&mut self) {
+        self.ordered.over();
+        self.is_over = true;
+    }
+
+    /// So far an attempt is done with; what is left of it stays out.
+    pub(super) fn done_with(&mut self, batch: &Batch, now: Instant) {
         for (id, delivery) in batch.ids.iter().zip(&batch.deliveries) {
             let Some(item) = self.items.remove(id) else { continue };
             if let Some(owed) = item.owed {
@@ -281,7 +232,7 @@ impl Queue {
                 self.settle(delivery.stream, index);
             }
         }
-        self.ordered.done(&batch.keys);
+        self.ordered.free(&batch.keys);
         batch.deliveries.iter().for_each(|delivery| self.forget_if_idle(delivery.stream));
         if self.items.is_empty() {
             self.items.shrink_to(KEPT);
@@ -292,7 +243,13 @@ impl Queue {
     /// The record `index` of `shard` has done its duty.
     fn settle(&mut self, shard: u32, index: u64) {
         let backlog = self.streams.get_mut(&shard).and_then(|stream| stream.backlog.as_mut());
-        self.loaded -= usize::from(backlog.is_some_and(|backlog| backlog.settle(index)));
+        let Some(backlog) = backlog else { return };
+        let near = self.bounds.window.events;
+        let was_loadable = backlog.can_load(near);
+        backlog.settle(index);
+        if backlog.can_load(near) && !was_loadable {
+            self.loadable.push_back(shard);
+        }
     }
 
     fn forget_if_idle(&mut self, shard: u32) {
@@ -307,8 +264,12 @@ impl Queue {
 
     /// Everything live of `shard` is to go to the spool: its session cannot be resumed any more.
     pub(super) fn spill(&mut self, shard: u32) {
-        if self.bounds.spill_after.is_some() {
-            self.to_spill.push(shard);
+        if self.bounds.spill_after.is_none() {
+            return;
+        }
+        let stream = self.streams.get_mut(&shard);
+        if stream.is_some_and(|stream| !std::mem::replace(&mut stream.to_spill, true)) {
+            self.to_spill.push_back(shard);
         }
     }
 
@@ -330,21 +291,49 @@ impl Queue {
                 now.saturating_duration_since(*received) >= limit
             })
         };
-        let due = self.streams.iter().filter(is_due).map(|(shard, _)| *shard);
-        self.to_spill.extend(due);
+        let due: Vec<u32> = self.streams.iter().filter(is_due).map(|(shard, _)| *shard).collect();
+        due.into_iter().for_each(|shard| self.spill(shard));
+        self.look_at_heads();
+    }
+
+    fn look_at_heads(&mut self) {
+        let near = self.bounds.window.events;
+        for (shard, stream) in &mut self.streams {
+            let Some(backlog) = &mut stream.backlog else { continue };
+            let was_loadable = backlog.can_load(near);
+            backlog.look();
+            if backlog.can_load(near) && !was_loadable {
+                self.loadable.push_back(*shard);
+            }
+        }
+    }
+
+    /// Whether something must go to the spool.
+    pub(super) fn needs_spool(&self) -> bool {
+        !(self.to_spill.is_empty() && self.waiting.is_empty() && self.appending.is_empty())
     }
 
     /// What the spool is to append now, in order. Until [`Self::appended`] or [`Self::append_failed`] there is no more.
     pub(super) fn take_append(&mut self) -> Option<&[Spilled]> {
-        for shard in std::mem::take(&mut self.to_spill) {
-            self.spill_stream(shard);
-        }
-        if !self.appending.is_empty() || self.waiting.is_empty() {
+        if !self.appending.is_empty() {
             return None;
         }
-        let count = self.waiting.len().min(self.append);
+        // While appends fail one shard tries whether they still do: the others' events are better off in memory.
+        while !self.is_failing || self.waiting.is_empty() {
+            let Some(shard) = self.to_spill.pop_front() else { break };
+            if self.streams.get_mut(&shard).is_some_and(|stream| std::mem::take(&mut stream.to_spill)) {
+                self.spill_stream(shard);
+            }
+        }
+        let mut bytes = 0;
+        let fits = |spilled: &&Spilled| {
+            let fits = bytes < APPEND_BYTES;
+            bytes += spilled.delivery.payload.len();
+            fits
+        };
+        let count = self.waiting.iter().take(self.append).take_while(fits).count();
         self.appending.extend(self.waiting.drain(..count));
-        Some(&self.appending)
+        (count > 0).then_some(&self.appending)
     }
 
     fn spill_stream(&mut self, shard: u32) {
@@ -365,6 +354,7 @@ impl Queue {
     /// The spool has what it was given: each event's place.
     pub(super) fn appended(&mut self, places: &[Place], now: Instant) {
         self.append = APPEND.min(self.append * 2);
+        self.is_failing = false;
         for (spilled, place) in std::mem::take(&mut self.appending).into_iter().zip(places) {
             self.place(spilled, *place, now);
         }
@@ -392,37 +382,87 @@ impl Queue {
                 let mark = self.marks.entry(delivery.origin.shard).or_default();
                 mark.reach(&delivery.origin.session, delivery.seq, delivery.part);
             }
-            let was_loadable = backlog.can_load();
+            let near = self.bounds.window.events;
+            let was_loadable = backlog.can_load(near);
             backlog.appended(index);
             match out {
                 Some(_) if is_out => backlog.hold(index),
-                Some(_) => drop(backlog.settle(index)),
+                Some(_) => backlog.settle(index),
                 None => self.pace.earn(),
             }
-            if backlog.can_load() && !was_loadable {
+            if backlog.can_load(near) && !was_loadable {
                 self.loadable.push_back(shard);
             }
         }
         self.forget_if_idle(shard);
     }
 
-    /// The spool cannot take what it was given: it will be given it again, less at a time, as some of it may have room.
+    /// The spool cannot take what it was given. Shards that have nothing else there are live again; the others' events will
+    /// be given to it again, less at a time, as some of it may have room.
     pub(super) fn append_failed(&mut self) {
+        self.is_failing = true;
         self.append = (self.appending.len() / 2).max(1);
-        let failed = std::mem::take(&mut self.appending);
-        failed.into_iter().rev().for_each(|spilled| self.waiting.push_front(spilled));
+        let waiting = std::mem::take(&mut self.waiting);
+        for spilled in std::mem::take(&mut self.appending).into_iter().chain(waiting) {
+            let stream = self.streams.get_mut(&spilled.delivery.stream);
+            match stream.and_then(|stream| stream.backlog.as_mut()).filter(|backlog| backlog.is_caught_up()) {
+                Some(backlog) => {
+                    backlog.coming -= 1;
+                    self.take_back(spilled);
+                }
+                None => self.waiting.push_back(spilled),
+            }
+        }
     }
 
-    /// The next part of the backlog that fits into memory, of which `window` events may be there. No shard is asked for
-    /// twice at a time.
-    pub(super) fn take_load(&mut self, window: usize, now: Instant) -> Option<Load> {
-        if self.paused || self.loaded >= window {
+    /// Only memory holds it, again.
+    fn take_back(&mut self, Spilled { delivery, owed, out }: Spilled) {
+        match out {
+            None => self.push_live(delivery, owed),
+            Some(id) if self.items.contains_key(&id) => {
+                self.streams.entry(delivery.stream).or_default().live.push_back(id);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// The next part of the backlog that fits into memory. No shard is asked for twice at a time, except for what is parked.
+    pub(super) fn take_load(&mut self, now: Instant) -> Option<Load> {
+        if !self.may_load() {
             return None;
         }
-        let room = LOAD.min(window - self.loaded);
+        let room = self.window.room();
+        let load = self.take_parked(room, now).or_else(|| self.take_next(room, now))?;
+        self.window.ask(load.count);
+        Some(load)
+    }
+
+    fn may_load(&self) -> bool {
+        !self.paused && !self.is_over && self.window.room() > 0
+    }
+
+    fn take_parked(&mut self, room: usize, now: Instant) -> Option<Load> {
+        let Parked { key, shard, from, count } = self.window.due(room)?;
+        let count = self.pace.take(count, now);
+        if count == 0 {
+            return None;
+        }
+        self.window.due_is_asked_for();
+        Some(Load { shard, from, count, parked: Some(key) })
+    }
+
+    /// Whether loading may go on with what it has not seen: beyond what is parked only while there is nothing else to do.
+    fn may_go_on(&self) -> bool {
+        !self.is_closing && (!self.window.is_passing() || self.ordered.is_idle())
+    }
+
+    fn take_next(&mut self, room: usize, now: Instant) -> Option<Load> {
+        if !self.may_go_on() {
+            return None;
+        }
         while let Some(shard) = self.loadable.front().copied() {
             let backlog = self.streams.get_mut(&shard).and_then(|stream| stream.backlog.as_mut());
-            let Some(backlog) = backlog.filter(|backlog| backlog.can_load()) else {
+            let Some(backlog) = backlog.filter(|backlog| backlog.can_load(self.bounds.window.events)) else {
                 self.loadable.pop_front();
                 continue;
             };
@@ -432,47 +472,113 @@ impl Queue {
             }
             backlog.loading = true;
             self.loadable.pop_front();
-            return Some(Load { shard, from: backlog.next(), count });
+            return Some(Load { shard, from: backlog.next(), count, parked: None });
         }
         None
     }
 
     /// When a load that the pace does not allow yet will be allowed.
-    pub(super) fn load_due(&self, window: usize, now: Instant) -> Option<Instant> {
-        let wanted = !self.paused && self.loaded < window && !self.loadable.is_empty();
-        wanted.then(|| self.pace.due(now))
+    pub(super) fn load_due(&self, now: Instant) -> Option<Instant> {
+        let is_wanted = self.window.is_due() || (self.may_go_on() && !self.loadable.is_empty());
+        (is_wanted && self.may_load()).then(|| self.pace.due(now))
     }
 
     /// What the spool answered to a load: records by index, ascending, all that is left below `next`.
     pub(super) fn loaded(&mut self, load: Load, records: Vec<(u64, Delivery)>, next: u64) {
-        let stream = self.streams.get_mut(&load.shard);
-        let Some(backlog) = stream.and_then(|stream| stream.backlog.as_mut()) else { return };
+        self.window.answered(load.count);
+        match load.parked {
+            Some(key) => self.unpark(key, load, records, next),
+            None => self.go_on(load, records, next),
+        }
+    }
+
+    fn go_on(&mut self, load: Load, records: Vec<(u64, Delivery)>, next: u64) {
+        let Self { streams, window, pace, bounds, .. } = self;
+        let Some(backlog) = streams.get_mut(&load.shard).and_then(|stream| stream.backlog.as_mut()) else { return };
         backlog.loading = false;
         let mut fresh = Vec::new();
         // What was purged while it was read is of no use.
         if backlog.next() == load.from {
             for (index, delivery) in records {
                 backlog.skip_to(index);
-                if backlog.load(index) {
+                let key = Key::of(&delivery);
+                if !backlog.load(index) {
+                    continue;
+                }
+                if window.admit(key, delivery.payload.len()) {
                     fresh.push(Item { delivery, owed: None, index: Some(index), out: false });
+                } else {
+                    window.park(key, load.shard, index);
+                    backlog.parked += 1;
+                    pace.earn();
                 }
             }
             backlog.skip_to(next);
         }
-        if backlog.can_load() {
+        if backlog.can_load(bounds.window.events) {
             self.loadable.push_back(load.shard);
         }
-        self.loaded += fresh.len();
         fresh.into_iter().for_each(|item| self.admit(item));
+    }
+
+    fn unpark(&mut self, key: Key, load: Load, records: Vec<(u64, Delivery)>, next: u64) {
+        // What was purged while it was read is of no use.
+        if !self.window.is_first(key, load.shard, load.from) {
+            return;
+        }
+        let mut records: HashMap<u64, Delivery> = records.into_iter().collect();
+        for index in load.from..next.min(load.from + load.count as u64) {
+            match records.remove(&index) {
+                Some(delivery) if self.window.unpark(key, delivery.payload.len()) => {
+                    self.admit(Item { delivery, owed: None, index: Some(index), out: false });
+                }
+                Some(_) => break,
+                None => {
+                    self.window.forget_first(key);
+                    self.settle(load.shard, index);
+                }
+            }
+            let backlog = self.streams.get_mut(&load.shard).and_then(|stream| stream.backlog.as_mut());
+            backlog.expect("what is parked has a backlog").parked -= 1;
+        }
+        self.window.unparked(key);
     }
 
     /// The spool could not read: try again.
     pub(super) fn load_failed(&mut self, load: Load) {
+        self.window.answered(load.count);
+        if let Some(key) = load.parked {
+            if self.window.is_first(key, load.shard, load.from) {
+                self.window.unparked(key);
+            }
+            return;
+        }
         let stream = self.streams.get_mut(&load.shard);
         if let Some(backlog) = stream.and_then(|stream| stream.backlog.as_mut()) {
             backlog.loading = false;
             self.loadable.push_back(load.shard);
         }
+    }
+
+    /// Begins with nothing new of the backlog, and ends with what was begun.
+    pub(super) fn close(&mut self) {
+        self.is_closing = true;
+        self.pace.hurry(true);
+    }
+
+    /// Begins no attempt any more.
+    pub(super) fn end(&mut self) {
+        self.is_over = true;
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing
+    }
+
+    /// Whether nothing is out, and nothing will be.
+    pub(super) fn is_closed(&self) -> bool {
+        let is_done = self.ordered.is_idle() && !self.window.is_passing() && !self.window.is_loading();
+        self.is_closing && self.ordered.out() == 0 && (self.paused || self.is_over || is_done)
     }
 
     /// The spool can forget the records of these shards below these indices.
@@ -492,23 +598,24 @@ impl Queue {
 
     /// Gives the whole backlog up; how many events that were. What is being attempted goes on.
     pub(super) fn purge(&mut self, now: Instant) -> u64 {
-        let before = self.items.len() + self.waiting.len();
+        let before = self.items.len();
         self.items.retain(|_, item| item.out || item.index.is_none());
         self.items.values_mut().for_each(|item| item.index = None);
-        let mut given_up = before - self.items.len() - self.waiting.len();
-        for Spilled { delivery, owed, .. } in self.waiting.drain(..) {
-            let backlog = self.streams.get_mut(&delivery.stream).and_then(|stream| stream.backlog.as_mut());
-            if let Some(backlog) = backlog {
-                backlog.coming -= 1;
+        self.window.purge();
+        let mut given_up = (before - self.items.len()) as u64;
+        for spilled in std::mem::take(&mut self.waiting) {
+            let backlog = self.streams.get_mut(&spilled.delivery.stream).and_then(|stream| stream.backlog.as_mut());
+            backlog.expect("what waits is coming to a backlog").coming -= 1;
+            match spilled {
+                Spilled { out: None, owed, .. } => {
+                    given_up += 1;
+                    owed.into_iter().for_each(|owed| owed.confirm(now));
+                }
+                spilled => self.take_back(spilled),
             }
-            if let Some(owed) = owed {
-                owed.confirm(now);
-            }
-            given_up += 1;
         }
         let backlogs = self.streams.values_mut().filter_map(|stream| stream.backlog.as_mut());
-        self.loaded = 0;
-        given_up as u64 + backlogs.map(Backlog::purge).sum::<u64>()
+        given_up + backlogs.map(Backlog::purge).sum::<u64>()
     }
 
     /// Drains as fast as the other side takes it, until the backlog is gone; or at the configured pace again.

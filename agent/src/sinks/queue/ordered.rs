@@ -44,7 +44,8 @@ impl<K: Copy + Eq + Hash, T> Ordered<K, T> {
     }
 
     /// The next attempt, of at most `most` items, unless everything is out, behind something that is, or beyond the
-    /// limit. Items that are no longer wanted fall away here. The keys stay out until [`Self::done`].
+    /// limit. Items that are no longer wanted fall away here. The keys stay out until [`Self::free`],
+    /// the attempt until [`Self::over`].
     pub(super) fn take(&mut self, most: usize, is_wanted: impl Fn(&T) -> bool) -> Option<Taken<K, T>> {
         if self.out == self.limit {
             return None;
@@ -72,9 +73,23 @@ impl<K: Copy + Eq + Hash, T> Ordered<K, T> {
         Some(taken)
     }
 
-    /// The attempt with these keys is over; what waits behind them becomes ready.
-    pub(super) fn done(&mut self, keys: &[K]) {
+    /// Whether one more attempt could be out, but nothing is ready.
+    pub(super) fn is_idle(&self) -> bool {
+        self.out < self.limit && self.ready.is_empty()
+    }
+
+    /// Attempts that are out.
+    pub(super) fn out(&self) -> usize {
+        self.out
+    }
+
+    /// An attempt is over, its keys freed or never to be.
+    pub(super) fn over(&mut self) {
         self.out -= 1;
+    }
+
+    /// These keys are done with, as their attempt is, or as far as they are concerned; what waits behind them becomes ready.
+    pub(super) fn free(&mut self, keys: &[K]) {
         for key in keys {
             let Entry::Occupied(mut waiting) = self.behind.entry(*key) else { continue };
             match waiting.get_mut().pop_front() {
@@ -151,7 +166,8 @@ mod tests {
                 Step::Take(most) => drop(self.take(most)),
                 Step::Done(chosen) if !self.out.is_empty() => {
                     let keys = self.out.swap_remove(chosen % self.out.len());
-                    self.queue.done(&keys);
+                    self.queue.free(&keys);
+                    self.queue.over();
                 }
                 Step::Withdraw(chosen) if !self.pushed.is_empty() => {
                     let item = self.pushed[chosen % self.pushed.len()].1;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use pilothouse_shared::ids::GuildId;
 use proptest::prelude::*;
 
 use super::*;
@@ -11,8 +12,11 @@ use crate::pipeline::{Origin, Progress};
 
 const KIND: EventKind = EventKind::GUILD_CREATE;
 
-fn bounds(attempts: usize, batch: usize) -> Bounds {
-    Bounds { attempts, batch, spill_after: Some(Duration::from_secs(1)), max_unconfirmed: 8 }
+/// Shard and guild of events that nobody takes, where a test wants such.
+const STUCK: (u32, u64) = (0, 1);
+
+fn bounds(attempts: usize, batch: usize, window: Size) -> Bounds {
+    Bounds { attempts, batch, window, spill_after: Some(Duration::from_secs(1)), max_unconfirmed: 8 }
 }
 
 #[derive(Clone, Debug)]
@@ -26,8 +30,10 @@ enum Step {
     Append(bool),
     AppendFails,
     Load,
-    LoadFails,
-    Answer,
+    LoadFails(usize),
+    Answer(usize),
+    /// This record of every shard cannot be read any more.
+    Rot(u64),
     Remove,
     SessionLost(u8),
     /// A purge; the books are told.
@@ -43,11 +49,26 @@ fn step() -> impl Strategy<Value = Step> {
         4 => prop::bool::weighted(0.1).prop_map(Step::Append),
         1 => Just(Step::AppendFails),
         4 => Just(Step::Load),
-        1 => Just(Step::LoadFails),
-        3 => Just(Step::Answer),
+        1 => any::<usize>().prop_map(Step::LoadFails),
+        4 => any::<usize>().prop_map(Step::Answer),
+        1 => (7..60_u64).prop_map(Step::Rot),
         2 => Just(Step::Remove),
         1 => (0..3_u8).prop_map(Step::SessionLost),
     ]
+}
+
+/// An event without a guild.
+fn event(lane: &Rc<Lane>, seq: u64, bytes: usize) -> Delivery {
+    Delivery {
+        origin: Rc::clone(&lane.origin),
+        stream: lane.origin.shard,
+        seq,
+        part: 0,
+        kind: KIND,
+        guild: None,
+        received_ms: 0,
+        payload: vec![0; bytes].into(),
+    }
 }
 
 /// One event of a shard: its sequence and guild.
@@ -60,7 +81,7 @@ struct Rig {
     now: Instant,
     out: Vec<Batch>,
     given: Option<Vec<(Delivery, bool)>>,
-    load: Option<Load>,
+    loads: Vec<Load>,
     /// By shard: the records of the spool, and the next index.
     disk: BTreeMap<u32, (BTreeMap<u64, Delivery>, u64)>,
     /// Indices that cannot be read, of any shard.
@@ -74,15 +95,19 @@ struct Rig {
 
 impl Rig {
     fn new(attempts: usize, batch: usize, drain_per_second: u32) -> Self {
+        Self::with_window(attempts, batch, drain_per_second, WINDOW)
+    }
+
+    fn with_window(attempts: usize, batch: usize, drain_per_second: u32, window: Size) -> Self {
         let now = Instant::now();
         Self {
-            queue: Queue::new(bounds(attempts, batch), Pace::new(drain_per_second, now)),
+            queue: Queue::new(bounds(attempts, batch, window), Pace::new(drain_per_second, now)),
             lanes: (0..3).map(|shard| Lane::new(1, shard, "session", 0, Progress::new())).collect(),
             seqs: vec![0; 3],
             now,
             out: Vec::new(),
             given: None,
-            load: None,
+            loads: Vec::new(),
             disk: BTreeMap::new(),
             unreadable: vec![9, 10, 30],
             pushed: BTreeMap::new(),
@@ -108,7 +133,7 @@ impl Rig {
             kind: KIND,
             guild: guild.map(GuildId),
             received_ms: 0,
-            payload: Bytes::new(),
+            payload: vec![0; (seq % 5) as usize].into(),
         };
         self.queue.push(&event, delivery);
         self.pushed.entry(shard).or_default().push((seq, guild.unwrap_or(0)));
@@ -130,14 +155,17 @@ impl Rig {
                     self.queue.append_failed();
                 }
             }
-            Step::Load if self.load.is_none() => self.load = self.queue.take_load(WINDOW, self.now),
-            Step::Load => {}
-            Step::LoadFails => {
-                if let Some(load) = self.load.take() {
-                    self.queue.load_failed(load);
-                }
+            Step::Load => self.loads.extend(self.queue.take_load(self.now)),
+            Step::LoadFails(chosen) if !self.loads.is_empty() => {
+                let load = self.loads.swap_remove(chosen % self.loads.len());
+                self.queue.load_failed(load);
             }
-            Step::Answer => self.answer(),
+            Step::Answer(chosen) if !self.loads.is_empty() => {
+                let load = self.loads.swap_remove(chosen % self.loads.len());
+                self.answer(load);
+            }
+            Step::LoadFails(_) | Step::Answer(_) => {}
+            Step::Rot(index) => self.unreadable.push(index),
             Step::Remove => {
                 for (shard, below) in self.queue.take_removals() {
                     let (records, _) = self.disk.get_mut(&shard).expect("it has records");
@@ -147,6 +175,21 @@ impl Rig {
             Step::SessionLost(shard) => self.queue.spill(shard.into()),
             Step::Purge => drop(self.queue.purge(self.now)),
         }
+        self.check();
+    }
+
+    /// What holds at every moment.
+    fn check(&self) {
+        let Queue { items, streams, waiting, appending, window, bounds, .. } = &self.queue;
+        let mut known: BTreeSet<u64> = streams.values().flat_map(|stream| stream.live.iter().copied()).collect();
+        known.extend(waiting.iter().chain(appending).filter_map(|spilled| spilled.out));
+        let owed = items.iter().filter(|(_, item)| item.owed.is_some());
+        owed.for_each(|(id, _)| assert!(known.contains(id), "{id} can never be spilled"));
+        let loaded =
+            items.values().filter(|item| item.index.is_some() && !item.out).map(|item| item.delivery.payload.len());
+        let used = Size { events: loaded.clone().count(), bytes: loaded.sum() };
+        assert_eq!(window.used(), used);
+        assert!(used.events <= bounds.window.events, "{used:?}");
     }
 
     fn deliver(&mut self, chosen: usize) {
@@ -193,8 +236,7 @@ impl Rig {
         self.queue.appended(&places, self.now);
     }
 
-    fn answer(&mut self) {
-        let Some(load) = self.load.take() else { return };
+    fn answer(&mut self, load: Load) {
         let records = &self.disk.get(&load.shard).expect("it has records").0;
         let records = records.range(load.from..).take(load.count).map(|(index, record)| (*index, record.clone()));
         let mut records: Vec<_> = records.collect();
@@ -207,19 +249,52 @@ impl Rig {
     /// Everything works from now on, until nothing is left.
     fn drain(&mut self) {
         for _ in 0..10_000 {
-            self.step(Step::Append(false));
-            self.step(Step::Load);
-            self.step(Step::Answer);
-            self.step(Step::Attempt);
+            self.go_on();
             self.step(Step::Deliver(0));
-            self.step(Step::Remove);
-            self.now += Duration::from_millis(1);
             let idle = self.queue.queued() == 0 && self.queue.spooled() == 0 && self.out.is_empty();
-            if idle && self.queue.waiting.is_empty() {
+            if idle && self.queue.waiting.is_empty() && self.loads.is_empty() {
                 return;
             }
         }
         panic!("something is stuck: {} in memory, {} spooled", self.queue.queued(), self.queue.spooled());
+    }
+
+    fn go_on(&mut self) {
+        self.step(Step::Tick(0));
+        self.step(Step::Append(false));
+        self.step(Step::Load);
+        self.step(Step::Answer(0));
+        self.step(Step::Attempt);
+        self.step(Step::Remove);
+        self.now += Duration::from_millis(1);
+    }
+
+    fn is_stuck(batch: &Batch) -> bool {
+        batch.deliveries.iter().any(|delivery| Key::of(delivery) == Key::Guild(GuildId(STUCK.1)))
+    }
+
+    /// As [`Self::drain`], but nobody takes the events that are stuck.
+    fn drain_beside_stuck(&mut self) {
+        for _ in 0..3_000 {
+            self.go_on();
+            if let Some(taken) = self.out.iter().position(|batch| !Self::is_stuck(batch)) {
+                self.deliver(taken);
+            }
+        }
+    }
+
+    /// Every event of a shard but those of a guild that were not delivered, dropped or lost.
+    fn missing(&self, shard: u32, but: u64) -> Vec<u64> {
+        let has = |seqs: Option<&BTreeSet<u64>>, seq| seqs.is_some_and(|seqs| seqs.contains(&seq));
+        let none = Vec::new();
+        let delivered = self.delivered.get(&shard).unwrap_or(&none);
+        let dropped = self.dropped.get(&shard);
+        let pushed = self.pushed.get(&shard).into_iter().flatten().filter(|(_, guild)| *guild != but);
+        let missing = pushed.filter(|told| {
+            let is_dropped = dropped.is_some_and(|dropped| dropped.contains(&told.0));
+            !(delivered.contains(told) || is_dropped || has(self.lost.get(&shard), told.0))
+        });
+        missing.map(|(seq, _)| *seq).collect()
     }
 
     fn check_order(&self) {
@@ -240,8 +315,9 @@ proptest! {
         attempts in 1..5_usize,
         batch in 1..4_usize,
         rate in prop_oneof![Just(10_u32), Just(100_000)],
+        events in prop_oneof![1..9_usize, Just(1_000)],
     ) {
-        let mut rig = Rig::new(attempts, batch, rate);
+        let mut rig = Rig::with_window(attempts, batch, rate, Size { events, bytes: 2 * events });
         for step in steps {
             rig.step(step);
             prop_assert!(rig.out.len() <= attempts);
@@ -262,7 +338,36 @@ proptest! {
         }
         rig.step(Step::Remove);
         prop_assert!(rig.disk.values().all(|(records, _)| records.is_empty()), "the spool keeps nothing");
-        prop_assert!(rig.queue.streams.is_empty() && rig.queue.loaded == 0, "an idle queue costs nothing");
+        prop_assert!(rig.queue.streams.is_empty() && rig.queue.window.is_empty(), "an idle queue costs nothing");
+    }
+
+    #[test]
+    fn what_keeps_failing_holds_up_its_own_guild_alone(
+        steps in prop::collection::vec(step(), 0..300),
+        attempts in 2..5_usize,
+        events in 5..12_usize,
+    ) {
+        let mut rig = Rig::with_window(attempts, 1, 100_000, Size { events, bytes: 8 * events });
+        for step in steps {
+            match step {
+                Step::Deliver(chosen) if !rig.out.is_empty() => {
+                    let chosen = chosen % rig.out.len();
+                    if !Rig::is_stuck(&rig.out[chosen]) {
+                        rig.deliver(chosen);
+                    }
+                }
+                Step::Deliver(_) => {}
+                step => rig.step(step),
+            }
+        }
+        rig.queue.hurry(true);
+        rig.drain_beside_stuck();
+        for shard in 0..3 {
+            prop_assert_eq!(rig.missing(shard, STUCK.1), Vec::<u64>::new(), "of shard {}", shard);
+        }
+        rig.drain();
+        rig.check_order();
+        prop_assert_eq!(rig.missing(STUCK.0, 0), Vec::<u64>::new());
     }
 
     #[test]
@@ -271,13 +376,14 @@ proptest! {
         after in prop::collection::vec(step(), 0..200),
     ) {
         let mut rig = Rig::new(2, 2, 1_000);
+        rig.queue.window = Window::new(Size { events: 6, bytes: 12 }, 2);
         before.into_iter().chain([Step::Purge]).chain(after).for_each(|step| rig.step(step));
         rig.queue.hurry(true);
         rig.drain();
         rig.check_order();
         prop_assert!(rig.lanes.iter().all(|lane| lane.outstanding() == 0));
         rig.step(Step::Remove);
-        prop_assert!(rig.queue.streams.is_empty() && rig.queue.loaded == 0);
+        prop_assert!(rig.queue.streams.is_empty() && rig.queue.window.is_empty());
     }
 }
 
@@ -343,4 +449,113 @@ fn a_letter_joins_the_backlog_behind_what_only_memory_has() {
     let spilled = rig.queue.take_append().expect("both go to the spool");
     let spilled: Vec<_> = spilled.iter().map(|spilled| (spilled.delivery.seq, spilled.entry())).collect();
     assert_eq!(spilled, [(1, Entry::Fresh), (9, Entry::Again)]);
+}
+
+#[test]
+fn what_a_failing_disk_does_not_take_is_attempted_from_memory() {
+    let mut rig = Rig::new(4, 1, 1_000);
+    rig.push(0, 1);
+    rig.step(Step::Attempt);
+    (0..3).for_each(|_| rig.push(0, 1));
+    (0..3).for_each(|_| rig.push(1, 2));
+    rig.step(Step::Tick(1_000));
+    rig.step(Step::AppendFails);
+    rig.push(0, 1);
+    while !rig.out.is_empty() {
+        rig.step(Step::Deliver(0));
+        rig.step(Step::Attempt);
+    }
+    assert_eq!(rig.delivered[&0], [(1, 1), (2, 1), (3, 1), (4, 1), (5, 1)]);
+    assert_eq!(rig.delivered[&1].len(), 3);
+    assert!(rig.lanes.iter().all(|lane| lane.outstanding() == 0));
+}
+
+#[test]
+fn while_the_disk_fails_one_shard_at_a_time_tries_it() {
+    let mut rig = Rig::new(4, 1, 1_000);
+    (0..3).for_each(|shard| rig.push(shard, 1));
+    rig.step(Step::Tick(1_000));
+    rig.step(Step::AppendFails);
+    for _ in 0..3 {
+        rig.step(Step::Tick(50));
+        assert_eq!(rig.queue.take_append().map(<[Spilled]>::len), Some(1));
+        assert!(rig.queue.waiting.is_empty(), "the others' events are in memory");
+        rig.queue.append_failed();
+    }
+    rig.step(Step::Tick(50));
+    rig.step(Step::Append(false));
+    rig.step(Step::Append(false));
+    assert_eq!(rig.queue.spooled(), 3);
+}
+
+#[test]
+fn a_purge_neither_counts_nor_forgets_what_is_being_attempted() {
+    let mut rig = Rig::new(1, 1, 1_000);
+    rig.push(0, 1);
+    rig.step(Step::Attempt);
+    let lane = Lane::new(1, 0, "letters", 0, Progress::new());
+    rig.queue.push_again(event(&lane, 1, 0), Rc::clone(&lane), 1, rig.now);
+    assert_eq!(rig.queue.purge(rig.now), 1);
+    rig.step(Step::Tick(1_000));
+    rig.step(Step::Append(false));
+    assert_eq!((rig.lanes[0].confirmed(), rig.queue.spooled()), (1, 1));
+}
+
+#[test]
+fn loads_of_many_shards_stay_within_the_window() {
+    for bytes in [10, 300_000] {
+        let mut rig = Rig::new(8, 1, 1_000);
+        (0..300).for_each(|shard| rig.queue.recover(shard, 0, 1_000));
+        rig.queue.hurry(true);
+        let mut most = 0;
+        loop {
+            let loads: Vec<Load> = std::iter::from_fn(|| rig.queue.take_load(rig.now)).collect();
+            if loads.is_empty() {
+                break;
+            }
+            assert!(loads.len() <= 4, "{} at once", loads.len());
+            for load in loads {
+                let lane = Lane::new(1, load.shard, "session", 0, Progress::new());
+                let records = (load.from..).take(load.count.min(4)).map(|index| (index, event(&lane, index, bytes)));
+                let records: Vec<_> = records.collect();
+                let next = load.from + records.len() as u64;
+                rig.queue.loaded(load, records, next);
+                most = most.max(rig.queue.window.used().bytes);
+            }
+        }
+        assert!(rig.queue.queued() <= WINDOW.events && most <= WINDOW.bytes + 16 * bytes, "{most} bytes");
+        assert!(rig.queue.queued() == WINDOW.events || most >= WINDOW.bytes, "there is room left");
+    }
+}
+
+#[test]
+fn an_append_is_bounded_in_bytes() {
+    let mut rig = Rig::new(1, 1, 1_000);
+    let lane = Rc::clone(&rig.lanes[0]);
+    (1..=20).for_each(|seq| rig.queue.push_again(event(&lane, seq, 300_000), Rc::clone(&lane), seq, rig.now));
+    assert_eq!(rig.queue.take_append().map(<[Spilled]>::len), Some(4));
+}
+
+#[test]
+fn while_the_first_of_a_backlog_gets_on_little_is_passed_over() {
+    let mut rig = Rig::with_window(2, 1, 1_000, Size { events: 8, bytes: 1_000 });
+    (0..200).for_each(|n| rig.push(0, 1 + n % 2));
+    rig.step(Step::SessionLost(0));
+    rig.step(Step::Append(false));
+    rig.queue.hurry(true);
+    rig.unreadable.clear();
+    let unread = |rig: &Rig| rig.queue.streams[&0].backlog.as_ref().expect("there is one").unloaded();
+    let work = |rig: &mut Rig| {
+        for step in [Step::Load, Step::Answer(0), Step::Attempt] {
+            rig.step(step);
+        }
+        if let Some(taken) = rig.out.iter().position(|batch| !Rig::is_stuck(batch)) {
+            rig.deliver(taken);
+        }
+    };
+    (0..1_000).for_each(|_| work(&mut rig));
+    assert!(unread(&rig) > 180, "{} were read", 200 - unread(&rig));
+    (0..3).for_each(|_| rig.step(Step::Tick(1)));
+    (0..1_000).for_each(|_| work(&mut rig));
+    assert_eq!((unread(&rig), rig.missing(0, STUCK.1)), (0, vec![]));
 }
