@@ -4,7 +4,7 @@
 //! [`agent`] composes the rest and drains it; [`control`] answers consoles and HTTP; [`eval`] runs
 //! scripts on a snapshot; [`fleet`] decides who
 //! may identify; [`shard`] drives sockets, one session machine each; [`sinks`] deliver to the bot;
-//! [`standing`] tasks end their worker when they fail; [`spool`] keeps on disk what the bot has not taken in time; [`pipeline`] is an event's way from session to sinks; [`store`] keeps what must survive;
+//! `standing` tasks end their worker when they fail; [`spool`] keeps on disk what the bot has not taken in time; [`pipeline`] is an event's way from session to sinks; [`store`] keeps what must survive;
 //! [`gateway`] is the protocol, pure; [`telemetry`] counts and tells; [`config`] is valid by construction.
 
 pub mod agent;
