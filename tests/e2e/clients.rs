@@ -10,7 +10,7 @@ use pilothouse_tests::brokers::tool;
 use pilothouse_tests::{Control, free_address};
 use tempfile::TempDir;
 
-use crate::setup::{config, connected, sandbox_config, start};
+use crate::setup::{PATIENCE, config, connected, sandbox_config, start};
 
 const SHARDS: u32 = 4;
 
@@ -49,6 +49,7 @@ async fn pythons_console_follows_an_agent() {
     config.stages.drop = KindSet::of(&[EventKind::of(b"TYPING_START")]);
     let control = Control::of(&config);
     let agent = connected(&sandbox, config, SHARDS as usize).await;
+    control.shows(PATIENCE, |seen| seen.agents.iter().any(|agent| agent.active == SHARDS)).await;
     let token = std::fs::read_to_string(data.path().join("console.token")).expect("the agent wrote its token");
     let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/clients/python/console.py");
     let run = |token: &str, url: String| {

@@ -33,10 +33,11 @@ pub async fn adopt(spool: &Spool, sinks: &[SinkConfig], total: u32) -> Result<u6
         for stream in strays(spool, tag, &routes) {
             let mut from = stream.head;
             while from < stream.tail {
-                let Loaded { records, next } = spool.load(stream.key, from, STEP, STEP_BYTES).await?;
+                let Loaded { records, expired, next } = spool.load(stream.key, from, STEP, STEP_BYTES).await?;
                 moved += records.len() as u64;
                 let records = records.into_iter().map(|record| again(record, &layout, &routes));
                 spool.append(tag, records.collect()).await?;
+                spool.count_expired(tag, expired.len() as u64);
                 from = next;
                 spool.remove(stream.key, from);
             }
@@ -75,11 +76,12 @@ async fn adopt_some<F: Future<Output = bool>>(
     if spool.append(Tag::of(name), Vec::new()).await.is_err() {
         return false;
     }
-    let Ok(Loaded { records, next }) = spool.load(stream.key, stream.head, STEP, STEP_BYTES).await else {
+    let Ok(Loaded { records, expired, next }) = spool.load(stream.key, stream.head, STEP, STEP_BYTES).await else {
         return false;
     };
     let safe = records.is_empty() || resend(name.to_owned(), records.into_iter().map(letter).collect()).await;
     if safe {
+        spool.count_expired(Tag::of(name), expired.len() as u64);
         spool.remove(stream.key, next);
         // What is noted for removal would be found once more.
         while spool.streams(Tag::of(name)).iter().any(|left| left.key == stream.key && left.head < next) {

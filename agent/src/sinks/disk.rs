@@ -3,11 +3,10 @@
 use std::rc::Rc;
 
 use super::delivery::Delivery;
-use super::queue::{Load, Place, Spilled};
-use super::route::Loaded;
+use super::queue::{Load, Loaded, Place, Spilled};
 use crate::gateway::scan;
 use crate::pipeline::Origin;
-use crate::spool::{Mark, NewRecord, Placed, Record, Spool, StreamKey, StreamState, Tag};
+use crate::spool::{self, Mark, NewRecord, Placed, Record, Spool, StreamKey, StreamState, Tag};
 
 /// Payload bytes that one load brings at most, beyond its first record.
 const LOAD_BYTES: usize = 1 << 20;
@@ -69,13 +68,15 @@ impl Disk {
         let answer = self.spool.load(self.key(load.shard), load.from, load.count, LOAD_BYTES);
         async move {
             match answer.await {
-                Ok(found) => (load, Ok((deliveries(load.shard, found.records), found.next))),
+                Ok(spool::Loaded { records, expired, next }) => {
+                    (load, Ok(Loaded { records: deliveries(load.shard, records), expired, next }))
+                }
                 Err(trouble) => (load, Err(trouble.to_string())),
             }
         }
     }
 
-    /// So many events that it had given out were too old when their turn came.
+    /// So many events were too old when their turn came.
     pub(super) fn expired(&self, events: u64) {
         self.spool.count_expired(self.sink, events);
     }

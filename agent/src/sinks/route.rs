@@ -16,7 +16,7 @@ use super::SinkReport;
 use super::dead::{DeadLetters, Letter};
 use super::delivery::{Delivery, Outcome, Transport};
 use super::disk::Disk;
-use super::queue::{Batch, Bounds, Load, Pace, Place, Queue};
+use super::queue::{Batch, Bounds, Load, Loaded, Pace, Place, Queue};
 use crate::config::SpoolConfig;
 use crate::gateway::backoff::Backoff;
 use crate::pipeline::{Event, Lane};
@@ -85,9 +85,6 @@ enum End {
     /// One of them is refused.
     Apart,
 }
-
-/// Records of the spool by index, and where to go on.
-pub(super) type Loaded = (Vec<(u64, Delivery)>, u64);
 
 /// What the loop waits for.
 enum Step {
@@ -287,9 +284,10 @@ impl<T: Transport> Route<T> {
 
     fn loaded(&self, load: Load, answer: Result<Loaded, String>) {
         match answer {
-            Ok((records, next)) => {
+            Ok(found) => {
                 self.disk_trouble.borrow_mut().load = None;
-                self.queue.borrow_mut().loaded(load, records, next);
+                let expired = self.queue.borrow_mut().loaded(load, found);
+                self.count_expired(expired);
             }
             Err(reason) => {
                 self.queue.borrow_mut().load_failed(load);
@@ -355,34 +353,45 @@ impl<T: Transport> Route<T> {
     }
 
     async fn deliver_once(&self, deliveries: &[Delivery], troubled: &mut bool) -> End {
-        let deliveries = self.without_expired(deliveries);
-        if deliveries.is_empty() {
-            return End::Done;
+        let left = self.without_expired(deliveries);
+        let end = if left.is_empty() { End::Done } else { self.deliver_all(&left, troubled).await };
+        if let End::Done = end {
+            self.count_expired((deliveries.len() - left.len()) as u64);
         }
-        match self.transport.deliver(&deliveries).await {
-            Outcome::Accepted => self.delivered.set(self.delivered.get() + deliveries.len() as u64),
-            Outcome::Refused(reason) => match &*deliveries {
-                [delivery] => return self.bury(delivery, reason, troubled).await,
-                _ => return End::Apart,
+        end
+    }
+
+    async fn deliver_all(&self, deliveries: &[Delivery], troubled: &mut bool) -> End {
+        match self.transport.deliver(deliveries).await {
+            Outcome::Accepted => {
+                self.delivered.set(self.delivered.get() + deliveries.len() as u64);
+                End::Done
+            }
+            Outcome::Refused(reason) => match deliveries {
+                [delivery] => self.bury(delivery, reason, troubled).await,
+                _ => End::Apart,
             },
             Outcome::Failed { reason, pause } => {
                 self.failed(reason, troubled);
-                return End::Again(pause);
+                End::Again(pause)
             }
         }
-        End::Done
     }
 
-    /// What is still worth an attempt; the others are counted. Once loaded, an event cannot expire in the spool.
+    /// What is still worth an attempt. Once loaded, an event cannot expire in the spool.
     fn without_expired<'a>(&self, deliveries: &'a [Delivery]) -> Cow<'a, [Delivery]> {
         let (now, expiry) = (now_ms(), self.expiry.borrow());
         let is_over = |delivery: &Delivery| expiry.is_over(delivery.kind, now.saturating_sub(delivery.received_ms));
-        let Some(disk) = self.disk.as_ref().filter(|_| deliveries.iter().any(is_over)) else {
+        if self.disk.is_none() || !deliveries.iter().any(is_over) {
             return deliveries.into();
-        };
-        let left: Vec<Delivery> = deliveries.iter().filter(|delivery| !is_over(delivery)).cloned().collect();
-        disk.expired((deliveries.len() - left.len()) as u64);
-        left.into()
+        }
+        deliveries.iter().filter(|delivery| !is_over(delivery)).cloned().collect()
+    }
+
+    fn count_expired(&self, events: u64) {
+        if let Some(disk) = self.disk.as_ref().filter(|_| events > 0) {
+            disk.expired(events);
+        }
     }
 
     /// Waits before an attempt is repeated, also while the sink is paused; whether it is to be. When the agent ends it is

@@ -168,8 +168,11 @@ pub struct Record {
 /// What was read of a stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Loaded {
-    /// Records in order. Indices are missing where a record has expired or cannot be read; both are counted.
+    /// Records in order. Indices are missing where a record has expired or cannot be read, which is counted.
     pub records: Vec<Record>,
+    /// Indices of those that have expired, in order. They are counted by whoever has them, by [`Spool::count_expired`]:
+    /// nobody else knows whether memory had the event already.
+    pub expired: Vec<u64>,
     /// Where to go on: the records are all that is left below it. The stream is at its end when it is the stream's tail.
     pub next: u64,
 }

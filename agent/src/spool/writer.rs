@@ -1,6 +1,6 @@
 //! The thread that touches the disk: appends that wait become one batch; a database that fails is opened again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -25,6 +25,8 @@ const BATCH_BYTES: usize = 1 << 20;
 const REMOVALS: u64 = 4_096;
 /// Records that one request or search looks at.
 const EXAMINED: u64 = 4_096;
+/// Counted records of a stream at which those that are gone are forgotten, first.
+const PRUNED: usize = 1_024;
 /// From a write to the moment when it survives power loss.
 const SYNC: Duration = Duration::from_secs(1);
 /// Between attempts to use a disk that fails.
@@ -37,6 +39,13 @@ const LOOK: Duration = Duration::from_millis(50);
 const REST: u64 = 4 << 20;
 /// Bytes removed above what is held, after which a spool that is written to gives them back.
 const REMOVED: u64 = 32 << 20;
+
+/// What stands at an index.
+enum Found {
+    Record(Record),
+    Expired,
+    Unreadable,
+}
 
 type Done<T> = oneshot::Sender<Result<T, SpoolTrouble>>;
 
@@ -94,8 +103,9 @@ pub(super) struct Writer {
     removed: u64,
     purges: Vec<Purge>,
     sweep_at: Instant,
-    /// Up to where the streams' expired and unreadable records have been counted.
-    counted: HashMap<StreamKey, u64>,
+    /// The streams' expired and unreadable records that have been counted here and are there still. They are not always
+    /// read in order.
+    counted: HashMap<StreamKey, BTreeSet<u64>>,
     /// Up to where each stream was loaded, or kept because it was in flight: it is their holder's to expire what is below.
     given_out: HashMap<StreamKey, u64>,
     /// One encoded record.
@@ -313,15 +323,17 @@ impl Writer {
         let stream = self.shared.ledger().stream(key);
         let mut next = from.max(stream.head);
         let end = stream.tail.min(next.saturating_add(EXAMINED));
-        let mut records = Vec::new();
+        let (mut records, mut expired) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         while next < end && records.len() < max_records && (records.is_empty() || bytes < max_bytes) {
             match self.read(key, next) {
-                Ok(Some(record)) => {
+                Ok(Found::Record(record)) => {
                     bytes += record.payload.len();
                     records.push(record);
                 }
-                Ok(None) => {}
+                Ok(Found::Expired) if self.is_counted(key, next) => {}
+                Ok(Found::Expired) => expired.push(next),
+                Ok(Found::Unreadable) => {}
                 Err(trouble) if records.is_empty() => return Err(trouble),
                 Err(_) => break,
             }
@@ -329,38 +341,42 @@ impl Writer {
         }
         let given_out = self.given_out.entry(*key).or_default();
         *given_out = next.max(*given_out);
-        Ok(Loaded { records, next })
+        Ok(Loaded { records, expired, next })
     }
 
-    /// A record; none where it has expired or never can be read, which is counted.
-    fn read(&mut self, key: &StreamKey, index: u64) -> Result<Option<Record>, SpoolTrouble> {
+    /// A record, where it has neither expired nor never can be read; that is counted.
+    fn read(&mut self, key: &StreamKey, index: u64) -> Result<Found, SpoolTrouble> {
         let read = self.file()?.get(key, index);
         let damage = match read {
             Ok(value) => match read_record(key.shard, index, &value) {
                 Ok(record) if !self.limits.expiry.is_over(record.kind, now_ms().saturating_sub(record.received_ms)) => {
-                    return Ok(Some(record));
+                    return Ok(Found::Record(record));
                 }
-                Ok(_) => None,
+                Ok(_) => return Ok(Found::Expired),
                 Err(Undecodable::Newer(version)) => return Err(SpoolTrouble::Newer { version }),
-                Err(Undecodable::Damaged) => Some("it is damaged".to_owned()),
+                Err(Undecodable::Damaged) => "it is damaged".to_owned(),
             },
-            Err(Unread::Damaged(reason)) => Some(reason),
+            Err(Unread::Damaged(reason)) => reason,
             Err(Unread::Failed(reason)) => return Err(self.disk(reason)),
         };
-        let counted = self.counted.entry(*key).or_default();
-        if index >= *counted {
-            *counted = index + 1;
-            let mut ledger = self.shared.ledger();
-            let account = ledger.account_mut(key.sink);
-            match damage {
-                Some(reason) => {
-                    account.unreadable += 1;
-                    tracing::error!("record {index} of shard {} in the spool cannot be read: {reason}", key.shard);
-                }
-                None => account.expired += 1,
-            }
+        if self.count(key, index) {
+            self.shared.ledger().account_mut(key.sink).unreadable += 1;
+            tracing::error!("record {index} of shard {} in the spool cannot be read: {damage}", key.shard);
         }
-        Ok(None)
+        Ok(Found::Unreadable)
+    }
+
+    fn is_counted(&self, key: &StreamKey, index: u64) -> bool {
+        self.counted.get(key).is_some_and(|counted| counted.contains(&index))
+    }
+
+    /// Whether the record was not counted before.
+    fn count(&mut self, key: &StreamKey, index: u64) -> bool {
+        let counted = self.counted.entry(*key).or_default();
+        if counted.len() >= PRUNED && counted.len().is_power_of_two() {
+            *counted = counted.split_off(&self.shared.ledger().stream(key).head);
+        }
+        counted.insert(index)
     }
 
     /// Notes all that the sink holds for removal, which goes on between other requests.
@@ -416,7 +432,15 @@ impl Writer {
         let mut left = EXAMINED;
         for (key, stream) in streams {
             let end = stream.tail.min(stream.head + left);
-            let live = (stream.head..end).find(|index| !matches!(self.read(&key, *index), Ok(None)));
+            let live = (stream.head..end).find(|index| match self.read(&key, *index) {
+                Ok(Found::Unreadable) => false,
+                Ok(Found::Expired) => {
+                    let expired = u64::from(self.count(&key, *index));
+                    self.shared.ledger().account_mut(key.sink).expired += expired;
+                    false
+                }
+                Ok(Found::Record(_)) | Err(_) => true,
+            });
             let below = live.unwrap_or(end);
             if below > stream.head {
                 self.shared.remove(key, below);

@@ -118,9 +118,9 @@ impl<'a, P: Place> Trial<'a, P> {
         while self.firsts().len() < usize::try_from(self.sent).expect("a small number") || !self.is_calm() {
             assert!(begun.elapsed() < PATIENCE, "{} of {}: {:?}", self.firsts().len(), self.sent, self.report());
             sleep(LOOK).await;
-            self.got.extend(self.place.arrived().await);
+            self.look().await;
         }
-        self.got.extend(self.place.arrived().await);
+        self.look().await;
         let firsts = self.firsts();
         assert!(firsts.keys().copied().eq(1..=self.sent), "an event that nobody sent");
         assert!(self.got.len() - firsts.len() <= doubles as usize, "{} of {} twice", self.got.len(), firsts.len());
@@ -130,11 +130,17 @@ impl<'a, P: Place> Trial<'a, P> {
         assert!(by_guild.is_sorted_by_key(|(guild, _, seq)| (*guild, *seq)), "out of order");
     }
 
+    /// Takes in what has arrived. What a frozen broker had in its sockets can come as late as in the next trial: a double
+    /// of what the one before has counted.
+    async fn look(&mut self) {
+        let (shard, arrived) = (self.lane.origin.shard, self.place.arrived().await);
+        self.got.extend(arrived.into_iter().filter(|arrived| arrived.shard == shard));
+    }
+
     /// When each sequence arrived first, and its guild.
     fn firsts(&self) -> BTreeMap<u64, (usize, u64)> {
         let mut firsts = BTreeMap::new();
         for (at, arrived) in self.got.iter().enumerate() {
-            assert_eq!(arrived.shard, self.lane.origin.shard, "it belongs to an earlier trial");
             firsts.entry(arrived.seq).or_insert((at, arrived.guild));
         }
         firsts

@@ -92,15 +92,17 @@ impl Backlog {
         is_news
     }
 
-    /// The records before `index` that were not loaded cannot be.
-    pub(super) fn skip_to(&mut self, index: u64) {
+    /// The records before `index` that were not loaded cannot be; how many of them are among the `expired`.
+    pub(super) fn skip_to(&mut self, index: u64, expired: &[u64]) -> u64 {
+        let mut found = 0;
         for lost in self.next..index {
-            if !self.held.contains(&lost) {
-                self.done.insert(lost);
+            if !self.held.contains(&lost) && self.done.insert(lost) {
+                found += u64::from(expired.binary_search(&lost).is_ok());
             }
         }
         self.next = self.next.max(index);
         self.advance();
+        found
     }
 
     /// A record has done its duty.

@@ -119,3 +119,14 @@ pub(in crate::sinks) struct Load {
     /// Loading has passed over them before, for the sake of this key.
     pub(super) parked: Option<Key>,
 }
+
+/// What the spool answered to a load.
+#[derive(Default)]
+pub(in crate::sinks) struct Loaded {
+    /// Records by index, ascending; all that is left below `next`.
+    pub(in crate::sinks) records: Vec<(u64, Delivery)>,
+    /// Indices of those that have expired, ascending.
+    pub(in crate::sinks) expired: Vec<u64>,
+    /// Where to go on.
+    pub(in crate::sinks) next: u64,
+}

@@ -10,6 +10,8 @@ use super::*;
 use crate::gateway::kind::EventKind;
 use crate::pipeline::{Origin, Progress};
 
+mod bounds;
+
 const KIND: EventKind = EventKind::GUILD_CREATE;
 
 /// Shard and guild of events that nobody takes, where a test wants such.
@@ -243,7 +245,7 @@ impl Rig {
         let next = records.last().map_or(load.from + load.count as u64, |(index, _)| index + 1);
         let lost = records.extract_if(.., |(index, _)| self.unreadable.contains(index));
         self.lost.entry(load.shard).or_default().extend(lost.map(|(_, delivery)| delivery.seq));
-        self.queue.loaded(load, records, next);
+        self.queue.loaded(load, Loaded { records, expired: Vec::new(), next });
     }
 
     /// Everything works from now on, until nothing is left.
@@ -449,113 +451,4 @@ fn a_letter_joins_the_backlog_behind_what_only_memory_has() {
     let spilled = rig.queue.take_append().expect("both go to the spool");
     let spilled: Vec<_> = spilled.iter().map(|spilled| (spilled.delivery.seq, spilled.entry())).collect();
     assert_eq!(spilled, [(1, Entry::Fresh), (9, Entry::Again)]);
-}
-
-#[test]
-fn what_a_failing_disk_does_not_take_is_attempted_from_memory() {
-    let mut rig = Rig::new(4, 1, 1_000);
-    rig.push(0, 1);
-    rig.step(Step::Attempt);
-    (0..3).for_each(|_| rig.push(0, 1));
-    (0..3).for_each(|_| rig.push(1, 2));
-    rig.step(Step::Tick(1_000));
-    rig.step(Step::AppendFails);
-    rig.push(0, 1);
-    while !rig.out.is_empty() {
-        rig.step(Step::Deliver(0));
-        rig.step(Step::Attempt);
-    }
-    assert_eq!(rig.delivered[&0], [(1, 1), (2, 1), (3, 1), (4, 1), (5, 1)]);
-    assert_eq!(rig.delivered[&1].len(), 3);
-    assert!(rig.lanes.iter().all(|lane| lane.outstanding() == 0));
-}
-
-#[test]
-fn while_the_disk_fails_one_shard_at_a_time_tries_it() {
-    let mut rig = Rig::new(4, 1, 1_000);
-    (0..3).for_each(|shard| rig.push(shard, 1));
-    rig.step(Step::Tick(1_000));
-    rig.step(Step::AppendFails);
-    for _ in 0..3 {
-        rig.step(Step::Tick(50));
-        assert_eq!(rig.queue.take_append().map(<[Spilled]>::len), Some(1));
-        assert!(rig.queue.waiting.is_empty(), "the others' events are in memory");
-        rig.queue.append_failed();
-    }
-    rig.step(Step::Tick(50));
-    rig.step(Step::Append(false));
-    rig.step(Step::Append(false));
-    assert_eq!(rig.queue.spooled(), 3);
-}
-
-#[test]
-fn a_purge_neither_counts_nor_forgets_what_is_being_attempted() {
-    let mut rig = Rig::new(1, 1, 1_000);
-    rig.push(0, 1);
-    rig.step(Step::Attempt);
-    let lane = Lane::new(1, 0, "letters", 0, Progress::new());
-    rig.queue.push_again(event(&lane, 1, 0), Rc::clone(&lane), 1, rig.now);
-    assert_eq!(rig.queue.purge(rig.now), 1);
-    rig.step(Step::Tick(1_000));
-    rig.step(Step::Append(false));
-    assert_eq!((rig.lanes[0].confirmed(), rig.queue.spooled()), (1, 1));
-}
-
-#[test]
-fn loads_of_many_shards_stay_within_the_window() {
-    for bytes in [10, 300_000] {
-        let mut rig = Rig::new(8, 1, 1_000);
-        (0..300).for_each(|shard| rig.queue.recover(shard, 0, 1_000));
-        rig.queue.hurry(true);
-        let mut most = 0;
-        loop {
-            let loads: Vec<Load> = std::iter::from_fn(|| rig.queue.take_load(rig.now)).collect();
-            if loads.is_empty() {
-                break;
-            }
-            assert!(loads.len() <= 4, "{} at once", loads.len());
-            for load in loads {
-                let lane = Lane::new(1, load.shard, "session", 0, Progress::new());
-                let records = (load.from..).take(load.count.min(4)).map(|index| (index, event(&lane, index, bytes)));
-                let records: Vec<_> = records.collect();
-                let next = load.from + records.len() as u64;
-                rig.queue.loaded(load, records, next);
-                most = most.max(rig.queue.window.used().bytes);
-            }
-        }
-        assert!(rig.queue.queued() <= WINDOW.events && most <= WINDOW.bytes + 16 * bytes, "{most} bytes");
-        assert!(rig.queue.queued() == WINDOW.events || most >= WINDOW.bytes, "there is room left");
-    }
-}
-
-#[test]
-fn an_append_is_bounded_in_bytes() {
-    let mut rig = Rig::new(1, 1, 1_000);
-    let lane = Rc::clone(&rig.lanes[0]);
-    (1..=20).for_each(|seq| rig.queue.push_again(event(&lane, seq, 300_000), Rc::clone(&lane), seq, rig.now));
-    assert_eq!(rig.queue.take_append().map(<[Spilled]>::len), Some(4));
-}
-
-#[test]
-fn while_the_first_of_a_backlog_gets_on_little_is_passed_over() {
-    let mut rig = Rig::with_window(2, 1, 1_000, Size { events: 8, bytes: 1_000 });
-    (0..200).for_each(|n| rig.push(0, 1 + n % 2));
-    rig.step(Step::SessionLost(0));
-    rig.step(Step::Append(false));
-    rig.queue.hurry(true);
-    rig.unreadable.clear();
-    let unread = |rig: &Rig| rig.queue.streams[&0].backlog.as_ref().expect("there is one").unloaded();
-    let work = |rig: &mut Rig| {
-        for step in [Step::Load, Step::Answer(0), Step::Attempt] {
-            rig.step(step);
-        }
-        if let Some(taken) = rig.out.iter().position(|batch| !Rig::is_stuck(batch)) {
-            rig.deliver(taken);
-        }
-    };
-    (0..1_000).for_each(|_| work(&mut rig));
-    assert!(unread(&rig) > 180, "{} were read", 200 - unread(&rig));
-    (0..3).for_each(|_| rig.step(Step::Tick(1)));
-    (0..1_000).for_each(|_| work(&mut rig));
-    assert_eq!((unread(&rig), rig.missing(0, STUCK.1)), (0, vec![]));
 }
