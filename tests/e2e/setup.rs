@@ -54,7 +54,7 @@ pub(crate) async fn connected(sandbox: &Sandbox, config: Config, shards: usize) 
 /// Stops the traffic, waits for the bot to have everything, gives the verdict.
 pub(crate) async fn verdict(sandbox: &Sandbox) -> Verdict {
     sandbox.stop_traffic();
-    sandbox.settle(PATIENCE).await;
+    sandbox.settle(PATIENCE * 3).await;
     let verdict = sandbox.verdict();
     let violations = sandbox.status().violations;
     assert_eq!(verdict.violations, 0, "rules of Discord broken: {violations:?}");
