@@ -50,7 +50,10 @@ pub(super) struct Route<T> {
     purged: Cell<u64>,
     trouble: RefCell<Trouble>,
     disk_trouble: RefCell<DiskTrouble>,
-    disk_again: Cell<Option<Instant>>,
+    /// Until when the disk is left alone after an append failed; loading goes on, as it makes room.
+    append_again: Cell<Option<Instant>>,
+    /// The same after a load failed.
+    load_again: Cell<Option<Instant>>,
 }
 
 /// What goes wrong now.
@@ -129,7 +132,8 @@ impl<T: Transport> Route<T> {
             purged: Cell::default(),
             trouble: RefCell::default(),
             disk_trouble: RefCell::default(),
-            disk_again: Cell::default(),
+            append_again: Cell::default(),
+            load_again: Cell::default(),
         }
     }
 
@@ -202,14 +206,17 @@ impl<T: Transport> Route<T> {
             if self.queue.borrow().is_closed() {
                 self.ordered.notify_waiters();
             }
-            let mut disk_due = self.disk_rests();
-            if let Some(disk) = self.disk.as_ref().filter(|_| disk_due.is_none()) {
+            let (append_due, mut load_due) = (resting(&self.append_again), resting(&self.load_again));
+            if let Some(disk) = self.disk.as_ref().filter(|_| append_due.is_none()) {
                 appends.extend(self.take_append(disk));
+            }
+            if let Some(disk) = self.disk.as_ref().filter(|_| load_due.is_none()) {
                 while let Some(load) = self.take_load() {
                     loads.push(disk.load(load));
                 }
-                disk_due = self.queue.borrow().load_due(Instant::now()).filter(|_| loads.is_empty());
+                load_due = self.queue.borrow().load_due(Instant::now()).filter(|_| loads.is_empty());
             }
+            let disk_due = append_due.into_iter().chain(load_due).min();
             let step = tokio::select! {
                 Some(ended) = attempts.next() => ended,
                 Some(answer) = appends.next() => Step::Appended(answer),
@@ -277,7 +284,7 @@ impl<T: Transport> Route<T> {
             Err(reason) => {
                 self.queue.borrow_mut().append_failed();
                 self.disk_trouble.borrow_mut().append = Some(reason);
-                self.leave_disk_alone();
+                self.append_again.set(Some(Instant::now() + DISK_RETRY));
             }
         }
     }
@@ -292,18 +299,9 @@ impl<T: Transport> Route<T> {
             Err(reason) => {
                 self.queue.borrow_mut().load_failed(load);
                 self.disk_trouble.borrow_mut().load = Some(reason);
-                self.leave_disk_alone();
+                self.load_again.set(Some(Instant::now() + DISK_RETRY));
             }
         }
-    }
-
-    fn leave_disk_alone(&self) {
-        self.disk_again.set(Some(Instant::now() + DISK_RETRY));
-    }
-
-    /// Until when the disk is left alone, after it has failed.
-    fn disk_rests(&self) -> Option<Instant> {
-        self.disk_again.get().filter(|again| *again > Instant::now())
     }
 
     /// Repeats an attempt until the other side has its events or refuses them.
@@ -461,4 +459,9 @@ async fn at(when: Option<Instant>) {
         Some(when) => sleep_until(when.into()).await,
         None => pending().await,
     }
+}
+
+/// Until when it is, if it still is.
+fn resting(until: &Cell<Option<Instant>>) -> Option<Instant> {
+    until.get().filter(|until| *until > Instant::now())
 }
