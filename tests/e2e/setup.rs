@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pilothouse_agent::config::Config;
 use pilothouse_sandbox::{Rate, Sandbox, SandboxConfig, Verdict};
-use pilothouse_tests::Agent;
+use pilothouse_tests::{Agent, Control, free_address};
 use tempfile::TempDir;
 
 /// Long enough for anything here on a busy machine.
@@ -40,21 +40,27 @@ pub(crate) fn config(sandbox: &Sandbox, data: &TempDir, shards: u32) -> Config {
     config
 }
 
-/// An agent whose shards are all connected.
-pub(crate) async fn connected(sandbox: &Sandbox, config: Config, shards: usize) -> Agent {
+/// An agent whose shards are all connected, and which knows it: a session whose READY is lost with its connection, unread,
+/// is nobody's to resume.
+pub(crate) async fn connected(sandbox: &Sandbox, mut config: Config, shards: usize) -> Agent {
+    if config.listen.port() == 0 {
+        config.listen = free_address();
+    }
+    let control = Control::of(&config);
     let agent = Agent::start(config);
     let connected = sandbox.connected(shards, PATIENCE).await;
     if agent.is_over() {
         panic!("the agent has ended: {:?}", agent.ended().await);
     }
     assert!(connected, "not all shards connect: {:?}", sandbox.status());
+    control.shows(PATIENCE, |seen| seen.agents.iter().any(|agent| agent.active as usize == shards)).await;
     agent
 }
 
 /// Stops the traffic, waits for the bot to have everything, gives the verdict.
 pub(crate) async fn verdict(sandbox: &Sandbox) -> Verdict {
     sandbox.stop_traffic();
-    sandbox.settle(PATIENCE * 3).await;
+    sandbox.settle(PATIENCE).await;
     let verdict = sandbox.verdict();
     let violations = sandbox.status().violations;
     assert_eq!(verdict.violations, 0, "rules of Discord broken: {violations:?}");
