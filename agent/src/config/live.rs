@@ -7,7 +7,7 @@ use super::load::{apply, together};
 use super::nearest::nearest;
 use super::render::values;
 use super::value::Raw;
-use super::{Config, Loaded, Origin, Problem, Secret};
+use super::{BrokerUrl, Config, Loaded, Origin, Problem, Secret, SinkConfig};
 
 /// A setting that another reading gives another value.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,8 +93,14 @@ impl Loaded {
 fn secret_of(config: &Config, key: &str) -> Vec<Secret> {
     let of_sink = || {
         let (name, key) = key.strip_prefix("sinks.")?.rsplit_once('.')?;
-        let sink = config.sinks.iter().find(|sink| sink.name() == name)?;
-        matches!(key, "authorization" | "url" | "urls").then(|| sink.secrets())
+        let whole = |url: &BrokerUrl| Secret::new(url.expose().as_str());
+        Some(match (key, config.sinks.iter().find(|sink| sink.name() == name)?) {
+            ("authorization", SinkConfig::Http(http)) => http.authorization.iter().cloned().collect(),
+            ("urls", SinkConfig::Http(http)) => http.urls.iter().map(Secret::new).collect(),
+            ("url", SinkConfig::Amqp(amqp)) => vec![whole(&amqp.url)],
+            ("urls", SinkConfig::Nats(nats)) => nats.urls.iter().map(whole).collect(),
+            _ => Vec::new(),
+        })
     };
     match key {
         "token" => vec![config.token.clone()],
@@ -103,7 +109,7 @@ fn secret_of(config: &Config, key: &str) -> Vec<Secret> {
     }
 }
 
-fn unknown(key: &str, sinks: &[super::SinkConfig]) -> String {
+fn unknown(key: &str, sinks: &[SinkConfig]) -> String {
     if sinks.iter().any(|sink| key.starts_with(&format!("sinks.{}.", sink.name()))) {
         return "a sink's settings change with the next start only".to_owned();
     }
@@ -116,6 +122,7 @@ fn unknown(key: &str, sinks: &[super::SinkConfig]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::HttpConfig;
 
     #[test]
     fn another_secret_is_a_difference_and_not_shown() {
@@ -124,6 +131,19 @@ mod tests {
         assert_eq!(differences.iter().map(|one| (&*one.key, one.live)).collect::<Vec<_>>(), [("token", false)]);
         assert!(!format!("{differences:?}").contains("-token"), "{differences:?}");
         assert_eq!(loaded("old-token").differences(&loaded("old-token")), []);
+        let sink = |query: &str, key: &str| {
+            let http = HttpConfig {
+                authorization: Some(Secret::new(key)),
+                ..HttpConfig::new([format!("http://bot/?{query}")])
+            };
+            let mut loaded = loaded("token");
+            loaded.config.sinks = vec![SinkConfig::Http(http)];
+            loaded
+        };
+        for (query, key, changed) in [("a=1", "new", "authorization"), ("a=2", "old", "urls")] {
+            let differences = sink("a=1", "old").differences(&sink(query, key));
+            assert_eq!(differences.iter().map(|one| &*one.key).collect::<Vec<_>>(), [format!("sinks.http.{changed}")]);
+        }
     }
 
     /// A stage and what it needs can go in either order, as long as the whole can work.

@@ -212,7 +212,7 @@ impl SinkConfig {
         }
     }
 
-    pub(super) fn secrets(&self) -> Vec<Secret> {
+    fn secrets(&self) -> Vec<Secret> {
         // NATS takes a token in the place of the user.
         let user = |url: &BrokerUrl| Some(url.expose().username().to_owned()).filter(|user| !user.is_empty());
         let password = |url: &BrokerUrl| url.expose().password().map(str::to_owned).or(user(url)).map(Secret::new);
