@@ -104,6 +104,7 @@ pub fn help(name: Option<&str>) -> Result<String, CommandError> {
     let known: Vec<&str> = line.get_subcommands().map(clap::Command::get_name).collect();
     let unknown = CommandError(format!("no command is called {name}: {}", known.join(", ")));
     let command = line.find_subcommand_mut(name).ok_or(unknown)?;
+    let mut command = std::mem::take(command).disable_help_flag(true).disable_help_subcommand(true);
     Ok(command.render_help().to_string().trim_end().to_owned())
 }
 
@@ -311,6 +312,7 @@ mod tests {
         assert_eq!(all.lines().count(), crate::command::Command::names().len());
         let one = help(Some("restart")).expect("one");
         assert!(one.contains("Usage: restart [OPTIONS] <SHARDS>") && one.contains("--identify"), "{one}");
+        assert!(!one.contains("--help") && !help(Some("voice")).expect("one").contains("help"), "{one}");
         assert!(
             help(Some("reboot")).expect_err("none").to_string().contains("no command is called reboot: help, status")
         );
